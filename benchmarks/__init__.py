@@ -1,0 +1,1 @@
+"""Benchmarks: each prints figures, and one JSON object as its last line."""

@@ -1,0 +1,153 @@
+"""`honeyflow job show|list|cancel`: what the ledger knows of jobs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from ledger import Job, jobs, receipts, samples
+from tasks import wiring
+from tasks.client import JobResult
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.command()
+def show(
+    job_id: Annotated[str, typer.Argument(help="The job's id.")],
+    request: Annotated[
+        bool, typer.Option("--request", help="Print the request's exact bytes and nothing else.")
+    ] = False,
+    receipt: Annotated[
+        bool, typer.Option("--receipt", help="Print the receipt's exact bytes and nothing else.")
+    ] = False,
+    report: Annotated[
+        bool, typer.Option("--report", help="Print the report's exact bytes and nothing else.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the row as JSON.")] = False,
+) -> None:
+    """Tell a job's whole story."""
+    client = wiring.client()
+    job = client.job(job_id)
+    with client.ledger.read() as tx:
+        if request or report or receipt:
+            typer.echo(_bytes(tx, job, request=request, report=report), nl=False)
+            return
+        history = jobs.history(tx, job.id)
+        drawn = samples.of(tx, job.id)
+    if as_json:
+        typer.echo(json.dumps(asdict(job), ensure_ascii=False, default=str))
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"[bold]{job.id}[/]  {job.model}  [bold]{job.state}[/]")
+    for name, value in _facts(job).items():
+        console.print(f"  {name:<12} {value}", markup=False)
+    table = Table("when (UTC)", "from", "to", "fence", "why", box=None, pad_edge=True)
+    for change in history:
+        at = datetime.fromtimestamp(change.at, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+        table.add_row(
+            at, str(change.source or "–"), str(change.target), str(change.fence), change.reason or ""
+        )
+    console.print(table)
+    if drawn:
+        _print_samples(console, drawn)
+    if job.state == "succeeded":
+        _print_result(console, client.result_of(job))
+
+
+@app.command(name="list")
+def list_jobs(
+    state: Annotated[str | None, typer.Option(help="Only jobs in this state.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only jobs of this model.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many.")] = 20,
+) -> None:
+    """List the latest jobs."""
+    client = wiring.client()
+    with client.ledger.read() as tx:
+        rows = jobs.list(tx, states=[state] if state else None, model=model, limit=limit)
+    table = Table("job", "model", "state", "K", "confidence", "review", "receipt", box=None)
+    for job in rows:
+        table.add_row(
+            job.id,
+            job.model,
+            str(job.state),
+            "" if job.k is None else str(job.k),
+            "" if job.confidence is None else f"{job.confidence:.2f}",
+            "yes" if job.review else "",
+            (job.receipt_digest or "")[:19],
+        )
+    Console(highlight=False, soft_wrap=True).print(table)
+
+
+@app.command()
+def cancel(job_id: Annotated[str, typer.Argument(help="The job's id.")]) -> None:
+    """Cancel a job: a queued one at once, a running one within two seconds."""
+    job = wiring.client().cancel(job_id)
+    if job.state == "running":
+        typer.echo(f"{job.id} is running; its worker was told to stop it.")
+    else:
+        typer.echo(f"{job.id} is {job.state}.")
+
+
+def _bytes(tx: Any, job: Job, *, request: bool, report: bool) -> bytes:
+    from ledger import bodies
+
+    if request:
+        return jobs.request(tx, job.id)
+    if report:
+        return (bodies.get(tx, job.report_digest) if job.report_digest else None) or b""
+    row = receipts.get(tx, job.id)
+    return row.canonical if row is not None else b""
+
+
+def _facts(job: Job) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "queue": job.queue,
+        "policy": job.policy,
+        "profile": job.profile,
+        "priority": job.priority,
+        "fence": job.fence,
+        "tries": job.tries or None,
+        "crashes": job.crashes or None,
+        "input": job.request_digest,
+    }
+    if job.claimed_at is not None and job.finished_at is not None:
+        facts["run time"] = f"{job.finished_at - job.claimed_at:.3f} s"
+    if job.claimed_at is not None:
+        facts["waited"] = f"{job.claimed_at - job.created_at:.3f} s"
+    if job.error:
+        facts["error"] = f"{job.error.get('message')} [{job.error.get('code')}]"
+        facts["do"] = job.error.get("suggested_action")
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def _print_samples(console: Console, drawn: list[Any]) -> None:
+    table = Table("sample", "class", "tokens", "ms", "tokens/s", box=None, pad_edge=True)
+    for sample in drawn:
+        rate = 1000 * sample.completion_tokens / sample.duration_ms if sample.duration_ms else 0
+        table.add_row(
+            str(sample.index),
+            (sample.answer_class or "invalid")[:60],
+            str(sample.completion_tokens),
+            str(sample.duration_ms),
+            f"{rate:.0f}",
+        )
+    console.print(table)
+
+
+def _print_result(console: Console, result: JobResult) -> None:
+    review = f", review: {', '.join(result.review_reasons)}" if result.review else ""
+    raw = "" if result.calibrated else " (raw agreement)"
+    console.print(f"  answer       {result.answer}", markup=False)
+    console.print(
+        f"  confidence   {result.confidence:.2f}{raw}, K {result.k} in {result.rounds} round(s), "
+        f"stopped: {result.stop_reason}, {result.decision}{review}",
+        markup=False,
+    )
+    console.print(f"  receipt      {result.receipt}", markup=False)

@@ -1,0 +1,31 @@
+"""`honeyflow redis start|stop`: the embedded Redis server, for those who have none running."""
+
+from __future__ import annotations
+
+import typer
+
+from cli.redis_server import start_detached, stop_detached
+from tasks import ledger_id, wiring
+from tasks.errors import SettingsInvalid
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.command()
+def start() -> None:
+    """Start the embedded Redis in the data directory; it goes on after this command."""
+    settings = wiring.settings()
+    if not settings.redis_embedded:
+        raise SettingsInvalid(
+            f"This installation uses the Redis at {ledger_id.address(settings)}.",
+            suggested_action="Unset HONEYFLOW_REDIS_URL and redis_url to use the embedded one.",
+        )
+    start_detached(settings.data_dir / "redis")
+    typer.echo(f"Redis answers at {ledger_id.address(settings)}.")
+
+
+@app.command()
+def stop() -> None:
+    """Stop the embedded Redis."""
+    stopped = stop_detached(wiring.settings().data_dir / "redis")
+    typer.echo("Redis is stopped." if stopped else "Redis was not running.")

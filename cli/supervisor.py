@@ -1,0 +1,108 @@
+"""Keeps a handful of child processes running, and leaves none of them behind.
+
+A child that fails is started again; after five failures in a row it waits a minute. Children get
+SIGTERM when this process dies, however it dies.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+logger = logging.getLogger(__name__)
+
+FAILURES = 5
+COOLDOWN_S = 60.0
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(slots=True, kw_only=True)
+class Child:
+    """One process to keep: how it is started, and how it has fared."""
+
+    name: str
+    argv: Sequence[str]
+    env: Mapping[str, str] = field(default_factory=dict)
+    log: Path | None = None
+    process: subprocess.Popen[bytes] | None = None
+    failures: int = 0
+    start_at: float = 0.0
+
+
+class Supervisor:
+    """Starts children, watches them, and stops them in the reverse order of their start."""
+
+    def __init__(self, children: Sequence[Child], *, grace_s: float = 45.0) -> None:
+        self.children = list(children)
+        self.grace_s = grace_s
+
+    def start(self) -> None:
+        """Start every child."""
+        for child in self.children:
+            self._start(child)
+
+    def watch(self) -> list[Child]:
+        """Look after the children once; gives those that have just ended."""
+        ended = []
+        for child in self.children:
+            if child.process is None:
+                if time.monotonic() >= child.start_at:
+                    self._start(child)
+                continue
+            code = child.process.poll()
+            if code is None:
+                continue
+            child.process = None
+            child.failures += 1
+            open_circuit = child.failures % FAILURES == 0
+            wait = COOLDOWN_S if open_circuit else min(2.0 ** (child.failures - 1), 16.0)
+            child.start_at = time.monotonic() + wait
+            logger.error("%s ended with %s; starting it again in %.0f s", child.name, code, wait)
+            ended.append(child)
+        return ended
+
+    def stop(self) -> None:
+        """Stop all children: ask, wait for the grace time, then kill."""
+        running = [c for c in reversed(self.children) if c.process is not None]
+        for child in running:
+            assert child.process is not None
+            child.process.send_signal(signal.SIGTERM)
+        until = time.monotonic() + self.grace_s
+        for child in running:
+            assert child.process is not None
+            try:
+                child.process.wait(timeout=max(0.1, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                logger.error("%s did not stop within %.0f s; killed", child.name, self.grace_s)
+                child.process.kill()
+                child.process.wait()
+            child.process = None
+
+    def _start(self, child: Child) -> None:
+        output: IO[bytes] | None = child.log.open("ab") if child.log else None
+        try:
+            child.process = subprocess.Popen(
+                list(child.argv),
+                env={**os.environ, **child.env},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT if output else None,
+                # Of its own, so that Ctrl-C reaches us alone and the drain is ours to order.
+                start_new_session=True,
+                preexec_fn=_die_with_parent,
+            )
+        finally:
+            if output is not None:
+                output.close()
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,0 +1,52 @@
+"""`honeyflow up`: Redis if none is configured, one worker per assignment, maintenance, beat."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from cli import cluster
+from cli.supervisor import Supervisor
+from tasks import ledger_id, redis_server
+from tasks import settings as settings_module
+from tasks.errors import SettingsInvalid
+
+
+def up(
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="The honeyflow.toml to go by.")
+    ] = None,
+) -> None:
+    """Start everything this machine's honeyflow.toml asks for; Ctrl-C drains and stops it."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    if config is not None:
+        if not config.is_file():
+            raise SettingsInvalid(f"{config} is not a file.")
+        os.environ["HONEYFLOW_CONFIG"] = str(config.resolve())
+    settings = settings_module.load()
+    supervisor = Supervisor(cluster.children(settings), grace_s=settings.timing.grace_s + 20)
+    console = Console(highlight=False)
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    own_redis = settings.redis_embedded and redis_server.start(settings.data_dir / "redis")
+    try:
+        supervisor.start()
+        console.print(f"Redis   {ledger_id.address(settings)}", markup=False)
+        console.print(f"ledger  {settings.ledger_url}", markup=False)
+        for child in supervisor.children:
+            console.print(f"started {child.name}", markup=False)
+        while not stopping.wait(0.5):
+            supervisor.watch()
+        console.print("stopping: running jobs finish or go back to the queue")
+    finally:
+        supervisor.stop()
+        if own_redis:
+            redis_server.stop(settings.data_dir / "redis")

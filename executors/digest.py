@@ -1,0 +1,196 @@
+"""Which model and which engine gave an answer, as digests; and whether a model may be loaded at all.
+
+A model directory is checked before any of it is given to an engine:
+
+1. it exists and is a directory, else `ModelNotFound`;
+2. it holds a `config.json` that is a JSON object;
+3. it holds no Python file, and no JSON file of it asks for code (`auto_map`);
+4. it holds weights, and not only in a format that runs code when it is read (pickle);
+5. every file that its `SHA256SUMS` lists is there with that content, where there is such a list.
+
+Steps 2 to 5 raise `ModelInvalid`. Steps 1 to 4 cost nothing (`check_model`); step 5 and the digest
+read every byte (`model_digest`). Hidden files and `SHA256SUMS` itself are no part of a model.
+Nothing is cached on disk: a stale digest would be worse than a slow one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from executors.config import EngineConfig
+from executors.errors import ModelInvalid, ModelNotFound
+
+SUMS = "SHA256SUMS"
+SAFE_WEIGHTS = (".safetensors", ".gguf")
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+CHUNK_BYTES = 1 << 22
+READERS = 4
+
+# Options that change how fast or how observably an engine answers, and not what it answers.
+NEUTRAL_OPTIONS = frozenset(
+    {"disable_log_stats", "prefix_cache_tokens", "start_timeout_s", "threads"}
+)
+
+
+def check_model(path: Path) -> None:
+    """Take steps 1 to 4; raises `ModelNotFound` or `ModelInvalid`."""
+    # (1) it exists
+    if not path.is_dir():
+        raise ModelNotFound(
+            f"no model directory at {path}",
+            suggested_action="Check the path, or download the model there first.",
+            details={"path": str(path)},
+        )
+    # (2) it says what it is
+    if not (path / "config.json").is_file():
+        raise _invalid(path, "config.json is missing", "Copy the complete model directory.")
+    _read_json(path, path / "config.json")
+    # (3) it brings no code
+    files = model_files(path)
+    for name, file in files.items():
+        if file.suffix in (".py", ".pyc", ".so"):
+            raise _invalid(path, f"{name} is code", "Use a model that needs no code of its own.")
+        if file.suffix == ".json" and file.parent == path and "auto_map" in _read_json(path, file):
+            raise _invalid(
+                path,
+                f"{name} has an auto_map, which asks to run code",
+                "Use a model that needs no code of its own.",
+            )
+    # (4) its weights are data
+    if not any(file.suffix in SAFE_WEIGHTS for file in files.values()):
+        pickled = [name for name, file in files.items() if file.suffix in PICKLES]
+        found = f"only {', '.join(pickled)}" if pickled else "none"
+        raise _invalid(
+            path,
+            f"there are no weights as safetensors or gguf ({found})",
+            "Convert the weights to safetensors.",
+        )
+
+
+def model_files(path: Path) -> dict[str, Path]:
+    """The files of a model by relative name, sorted; hidden ones and `SHA256SUMS` left out."""
+    found: dict[str, Path] = {}
+    for file in sorted(path.rglob("*")):
+        relative = file.relative_to(path)
+        if any(part.startswith(".") for part in relative.parts) or relative.name == SUMS:
+            continue
+        if file.is_file():
+            found[relative.as_posix()] = file
+    return dict(sorted(found.items()))
+
+
+def weight_bytes(path: Path) -> int:
+    """The size of a model's weights on disk, in bytes."""
+    files = model_files(path).values()
+    return sum(file.stat().st_size for file in files if file.suffix in SAFE_WEIGHTS)
+
+
+def model_digest(path: Path) -> str:
+    """Hash a model directory as `sha256:<hex>`, after step 5.
+
+    The digest is SHA-256 over one line per file, sorted by name: `<hex> <size> <relative name>`.
+    Raises `ModelInvalid` where `SHA256SUMS` disagrees.
+    """
+    files = model_files(path)
+    with ThreadPoolExecutor(max_workers=READERS) as readers:
+        hashes = dict(zip(files, readers.map(_hash_file, files.values()), strict=True))
+    # (5) it is what it claims to be
+    _check_sums(path, hashes)
+    lines = (f"{hashes[name]} {file.stat().st_size} {name}\n" for name, file in files.items())
+    return f"sha256:{hashlib.sha256(''.join(lines).encode()).hexdigest()}"
+
+
+def examine_model(config: EngineConfig) -> str:
+    """Take all steps and give the digest, which must be the configured one where there is one."""
+    check_model(config.path)
+    found = model_digest(config.path)
+    if config.model_digest is not None and config.model_digest != found:
+        raise _invalid(
+            config.path,
+            f"its digest is {found} and {config.model_digest} is configured",
+            "Restore the model's files, or configure the new digest.",
+        )
+    return found
+
+
+def engine_digest(
+    config: EngineConfig, *, version: str, settings: Mapping[str, Any] | None = None
+) -> str:
+    """Hash an engine's name, version and the settings that change its answers, as `sha256:<hex>`.
+
+    `settings` are the values that the engine resolved by itself, such as the dtype behind `auto`.
+    """
+    described = {
+        "engine": config.engine,
+        "version": version,
+        "device": config.device,
+        "tensor_parallel": config.tensor_parallel,
+        "dtype": config.dtype,
+        "quantization": config.quantization,
+        "attention_backend": config.attention_backend,
+        "enforce_eager": config.enforce_eager,
+        "max_model_len": config.max_model_len,
+        "seed": config.seed,
+        "options": {k: v for k, v in config.options.items() if k not in NEUTRAL_OPTIONS},
+        **(settings or {}),
+    }
+    # Options come from a configuration file and are JSON already, save for what a caller in
+    # Python puts there, such as paths.
+    text = json.dumps(described, sort_keys=True, separators=(",", ":"), default=str)
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def _check_sums(path: Path, hashes: Mapping[str, str]) -> None:
+    sums = path / SUMS
+    if not sums.is_file():
+        return
+    for number, line in enumerate(sums.read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.strip():
+            continue
+        expected, _, name = line.partition(" ")
+        # The format of sha256sum: a space or an asterisk before the name, for text or binary.
+        name = name[1:] if name[:1] in (" ", "*") else name
+        name = name.removeprefix("./")
+        if len(expected) != 64 or not name:
+            raise _invalid(path, f"line {number} of {SUMS} cannot be read", f"Rebuild {SUMS}.")
+        if name not in hashes:
+            raise _invalid(path, f"{name} is missing", "Copy the complete model directory.")
+        if hashes[name] != expected.lower():
+            raise _invalid(
+                path,
+                f"{name} does not match {SUMS}: sha256 {hashes[name]}, expected {expected.lower()}",
+                f"Fetch {name} again.",
+            )
+
+
+def _hash_file(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while chunk := stream.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _read_json(path: Path, file: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise _invalid(
+            path, f"{file.name} is not JSON: {error}", f"Fetch {file.name} again."
+        ) from error
+    if not isinstance(value, dict) and file.name == "config.json":
+        raise _invalid(path, "config.json is not an object", "Fetch config.json again.")
+    return value if isinstance(value, dict) else {}
+
+
+def _invalid(path: Path, what: str, action: str) -> ModelInvalid:
+    return ModelInvalid(
+        f"the model at {path} cannot be loaded: {what}",
+        suggested_action=action,
+        details={"path": str(path), "reason": what},
+    )

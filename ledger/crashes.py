@@ -1,0 +1,110 @@
+"""The crash rule: what counts against whom when a session ends with jobs in flight.
+
+All jobs in flight share a crash, and most are innocent. So a crash with several jobs in flight
+counts against none; they become suspects, and a session runs at most one suspect at a time. A crash
+with one suspect in flight, or with one job alone, counts against that one. The third is the last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from ledger.states import State
+from ledger.tables import jobs, state_in
+from ledger.transaction import Transaction
+from ledger.transitions import NOW, RESENT, THE_FENCE, THE_JOB, Transition, job_of
+from ledger.values import Job
+
+MAX_CRASHES = 3
+"""The crash with which a job is dead."""
+
+_IN_FLIGHT = (
+    sa.select(jobs)
+    .where(jobs.c.session == sa.bindparam("the_session"), state_in(State.RUNNING))
+    .order_by(jobs.c.id)
+    .with_for_update(key_share=True)
+)
+_GIVE_BACK = Transition(
+    sources=(State.RUNNING,),
+    target=State.QUEUED,
+    where=(THE_JOB, THE_FENCE),
+    values={
+        **RESENT,
+        "suspect": sa.bindparam("now_suspect", type_=sa.Boolean),
+        "crashes": sa.bindparam("now_crashes", type_=sa.Integer),
+        "crash_reasons": sa.bindparam("now_reasons", type_=jobs.c.crash_reasons.type),
+    },
+)
+_CANCEL = Transition(
+    sources=(State.RUNNING,),
+    target=State.CANCELLED,
+    where=(THE_JOB, THE_FENCE),
+    values={"finished_at": NOW},
+)
+_BURY = Transition(
+    sources=(State.QUEUED,),
+    target=State.DEAD,
+    where=(THE_JOB, THE_FENCE),
+    values={
+        "finished_at": NOW,
+        "error": sa.bindparam("the_error", type_=jobs.c.error.type),
+    },
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What a session's end means for one of its jobs."""
+
+    suspect: bool
+    counts: bool
+
+
+def give_back(tx: Transaction, session_id: str, *, crashed: bool, reason: str) -> list[Job]:
+    """Move every job that a closed session still runs to where it belongs."""
+    rows = tx.rows(_IN_FLIGHT, {"the_session": session_id})
+    in_flight = [job_of(row) for row in rows]
+    verdicts = judge([job.suspect for job in in_flight], crashed=crashed)
+    return [
+        _move(tx, job, verdict, reason=reason)
+        for job, verdict in zip(in_flight, verdicts, strict=True)
+    ]
+
+
+def judge(suspects: Sequence[bool], *, crashed: bool) -> list[Verdict]:
+    """The rule itself: for each job in flight, given whether it was a suspect before."""
+    if not crashed:
+        return [Verdict(suspect=was, counts=False) for was in suspects]
+    if any(suspects):
+        alone = sum(suspects) == 1
+        return [Verdict(suspect=was, counts=was and alone) for was in suspects]
+    alone = len(suspects) == 1
+    return [Verdict(suspect=True, counts=alone) for _ in suspects]
+
+
+def _move(tx: Transaction, job: Job, verdict: Verdict, *, reason: str) -> Job:
+    held = {"the_job": job.id, "the_fence": job.fence}
+    if job.cancel_requested:
+        return _CANCEL.one(tx, reason="cancelled", **held) or job
+    reasons = list(job.crash_reasons or ()) + [reason] * verdict.counts
+    moved = _GIVE_BACK.one(
+        tx,
+        reason=reason,
+        now_suspect=verdict.suspect,
+        now_crashes=job.crashes + verdict.counts,
+        now_reasons=reasons or None,
+        **held,
+    )
+    if moved is None or moved.crashes < MAX_CRASHES:
+        return moved or job
+    error = {
+        "code": "JOB_DEAD",
+        "message": f"The job crashed its worker {moved.crashes} times.",
+        "suggested_action": "Look at the reasons; the request itself may bring the engine down.",
+        "retriable": False,
+        "details": {"reasons": reasons},
+    }
+    return _BURY.one(tx, reason="third crash", the_error=error, **held) or moved

@@ -1,0 +1,141 @@
+"""How a job enters the ledger: submitted, or refused at the door. Part of `ledger.jobs`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from ledger import bodies, changes, states, tables
+from ledger.errors import IdempotencyConflict, JobConflict
+from ledger.states import State
+from ledger.tables import jobs
+from ledger.transaction import Transaction
+from ledger.transitions import job_of
+from ledger.values import Job, NewJob
+
+_INSERT = tables.both(lambda insert: insert(jobs).on_conflict_do_nothing().returning(jobs))
+_EXISTING = sa.select(jobs).where(
+    jobs.c.id.in_(sa.bindparam("ids", expanding=True))
+    | jobs.c.idempotency_key.in_(sa.bindparam("keys", expanding=True))
+)
+
+
+def submit(tx: Transaction, new: Sequence[NewJob]) -> list[Job]:
+    """Enter jobs, in the order given: queued when they are due, else scheduled.
+
+    A job that is there already, by its id or by its idempotency key, is given as it is, with
+    `created` false, if its request is the same.
+
+    Raises:
+        JobConflict: the id is taken by another request.
+        IdempotencyConflict: the idempotency key is taken by another request.
+    """
+    rows = []
+    for job in new:
+        due = job.not_before is None or job.not_before <= tx.now
+        rows.append(_row(tx, job, State.QUEUED if due else State.SCHEDULED))
+    return _enter(tx, new, rows, reason="submitted")
+
+
+def refuse(tx: Transaction, new: NewJob, error: Mapping[str, Any]) -> Job:
+    """Enter a job that has failed already: a request that cannot be run, kept with its error.
+
+    Raises:
+        JobConflict, IdempotencyConflict: as in `submit`.
+    """
+    row = _row(tx, new, State.FAILED) | {"error": error, "finished_at": tx.now}
+    return _enter(tx, [new], [row], reason="refused")[0]
+
+
+def _enter(
+    tx: Transaction, new: Sequence[NewJob], rows: list[dict[str, Any]], *, reason: str
+) -> list[Job]:
+    if not rows:
+        return []
+    # In one order everywhere, so that two submitters of the same ids do not wait in a ring.
+    ordered = sorted(rows, key=lambda row: str(row["id"]))
+    entered = tx.rows(_INSERT, ordered)
+    changes.append(tx, entered, reason=reason)
+    created = {row["id"]: job_of(row, created=True) for row in entered}
+    if len(created) == len(new):
+        return [created[job.id] for job in new]
+    by_id, by_key = _existing(tx, new)
+    return [
+        created.pop(job.id)
+        if job.id in created
+        else _same(job, row["request_digest"], by_id, by_key)
+        for job, row in zip(new, rows, strict=True)
+    ]
+
+
+def _existing(
+    tx: Transaction, new: Sequence[NewJob]
+) -> tuple[dict[str, Job], dict[str | None, Job]]:
+    ids = [job.id for job in new]
+    keys = [job.idempotency_key for job in new if job.idempotency_key is not None]
+    found = [job_of(row) for row in tx.rows(_EXISTING, {"ids": ids, "keys": keys})]
+    return {job.id: job for job in found}, {job.idempotency_key: job for job in found}
+
+
+def _same(
+    new: NewJob, digest: str, by_id: Mapping[str, Job], by_key: Mapping[str | None, Job]
+) -> Job:
+    job = by_id.get(new.id)
+    if job is None and new.idempotency_key is not None:
+        job = by_key[new.idempotency_key]
+        if job.request_digest != digest:
+            raise IdempotencyConflict(
+                f"The idempotency key {new.idempotency_key!r} belongs to job {job.id}, "
+                "which has another request.",
+                suggested_action="Use a new idempotency key for a new request.",
+                details={"job_id": job.id, "idempotency_key": new.idempotency_key},
+            )
+        return job
+    if job is None or job.request_digest != digest:
+        raise JobConflict(
+            f"The job id {new.id} is taken by another request.",
+            suggested_action="Use a new id for a new request.",
+            details={"job_id": new.id},
+        )
+    return job
+
+
+def _row(tx: Transaction, new: NewJob, state: State) -> dict[str, Any]:
+    states.check(None, state)
+    return {
+        "id": new.id,
+        "state": state,
+        "step": 1,
+        "fence": 0,
+        "tries": 0,
+        "crashes": 0,
+        "suspect": False,
+        "model": new.model,
+        "queue": new.queue,
+        "priority": new.priority,
+        "policy": new.policy,
+        "profile": new.profile,
+        "profile_digest": new.profile_digest,
+        "origin": new.origin,
+        "stream": new.stream,
+        "idempotency_key": new.idempotency_key,
+        "not_before": new.not_before,
+        "deadline": new.deadline,
+        "run_timeout": new.run_timeout,
+        "cancel_requested": False,
+        "canvas": new.canvas,
+        "group_id": new.group_id,
+        "group_index": new.group_index,
+        "root_id": new.root_id,
+        "parent_id": new.parent_id,
+        "correlation_id": new.correlation_id,
+        "sent_number": 1,
+        "created_at": tx.now,
+        "queued_at": tx.now if state is State.QUEUED else None,
+        "finished_at": None,
+        "error": None,
+        "request_digest": bodies.put(tx, new.request, bodies.JSON),
+        "review": False,
+    }

@@ -1,0 +1,53 @@
+"""Jobs: everything that can be done to them, each function on a transaction that the caller holds.
+
+`entries` is how they come in, `claims` how sessions take them, `endings` how they end or are tried
+again, `sweeps` what the reconciler does to many, `views` how they are read.
+"""
+
+from __future__ import annotations
+
+from ledger.claims import attention, claim, hand_back
+from ledger.endings import MAX_TRIES, cancel, commit, expire, fail, finish_cancel, retry
+from ledger.entries import refuse, submit
+from ledger.sweeps import (
+    expire_due,
+    mark_delivered,
+    mark_sent,
+    queued_by_queue,
+    queued_ids,
+    release_due,
+    resend,
+    undelivered,
+)
+from ledger.views import counts, get, get_many, history, request, result
+from ledger.views import list_jobs as list  # noqa: A004 - callers read jobs.list
+
+__all__ = [
+    "MAX_TRIES",
+    "attention",
+    "cancel",
+    "claim",
+    "commit",
+    "counts",
+    "expire",
+    "expire_due",
+    "fail",
+    "finish_cancel",
+    "get",
+    "get_many",
+    "hand_back",
+    "history",
+    "list",
+    "mark_delivered",
+    "mark_sent",
+    "queued_by_queue",
+    "queued_ids",
+    "refuse",
+    "release_due",
+    "request",
+    "resend",
+    "result",
+    "retry",
+    "submit",
+    "undelivered",
+]

@@ -1,0 +1,1 @@
+"""How a ledger came to look as it does: one Alembic revision per step, never changed afterwards."""

@@ -1,0 +1,142 @@
+"""What the reconciler does to many jobs at once, and which it finds waiting. Part of `ledger.jobs`.
+
+Ages are seconds by the store's clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from ledger.states import State
+from ledger.tables import jobs, state_in
+from ledger.transaction import Transaction
+from ledger.transitions import NOW, RESENT, Transition, in_turn, job_of, unlocked
+from ledger.values import Job
+
+_AT_MOST: sa.BindParameter[int] = sa.bindparam("at_most", type_=sa.Integer)
+_BEFORE: sa.BindParameter[float] = sa.bindparam("before", type_=sa.Double)
+_IDS: sa.BindParameter[list[str]] = sa.bindparam("ids", expanding=True)
+_LAST_SENT = sa.func.coalesce(jobs.c.sent_at, jobs.c.queued_at)
+
+_EXPIRE_DUE = Transition(
+    sources=(State.QUEUED, State.SCHEDULED),
+    target=State.EXPIRED,
+    where=(
+        unlocked(
+            sa.select(jobs.c.id)
+            .where(
+                state_in(State.QUEUED, State.SCHEDULED),
+                jobs.c.finished_at.is_(None),
+                jobs.c.deadline <= NOW,
+            )
+            .order_by(jobs.c.deadline)
+            .limit(_AT_MOST)
+        ),
+    ),
+    values={"finished_at": NOW},
+)
+_RELEASE_DUE = Transition(
+    sources=(State.SCHEDULED,),
+    target=State.QUEUED,
+    where=(
+        unlocked(
+            sa.select(jobs.c.id)
+            .where(
+                state_in(State.SCHEDULED),
+                jobs.c.not_before <= NOW,
+                jobs.c.deadline.is_(None) | (jobs.c.deadline > NOW),
+            )
+            .order_by(jobs.c.not_before)
+            .limit(_AT_MOST)
+        ),
+    ),
+    values=RESENT,
+)
+_queued = in_turn(sa.select(jobs.c.id).where(jobs.c.id.in_(_IDS), state_in(State.QUEUED)))
+_to_tell = in_turn(
+    sa.select(jobs.c.id).where(
+        jobs.c.id.in_(_IDS), jobs.c.finished_at.is_not(None), jobs.c.delivered_at.is_(None)
+    )
+)
+_RESEND = (
+    sa.update(jobs)
+    .where(state_in(State.QUEUED), _queued)
+    .values(sent_number=jobs.c.sent_number + 1, sent_at=NOW)
+    .returning(jobs)
+)
+_MARK_SENT = sa.update(jobs).where(state_in(State.QUEUED), _queued).values(sent_at=NOW)
+_MARK_DELIVERED = (
+    sa.update(jobs).where(jobs.c.delivered_at.is_(None), _to_tell).values(delivered_at=NOW)
+)
+_QUEUED_BY_QUEUE = (
+    sa.select(jobs.c.queue, sa.func.count().label("jobs"))
+    .where(state_in(State.QUEUED), _LAST_SENT <= _BEFORE)
+    .group_by(jobs.c.queue)
+)
+_QUEUED_IDS = (
+    sa.select(jobs.c.id)
+    .where(state_in(State.QUEUED), jobs.c.queue == sa.bindparam("the_queue"))
+    .where(_LAST_SENT <= _BEFORE)
+    .order_by(jobs.c.queued_at, jobs.c.id)
+    .limit(_AT_MOST)
+)
+_UNDELIVERED = (
+    sa.select(jobs)
+    .where(jobs.c.finished_at.is_not(None), jobs.c.delivered_at.is_(None))
+    .where(jobs.c.finished_at <= _BEFORE)
+    .order_by(jobs.c.finished_at)
+    .limit(_AT_MOST)
+)
+
+
+def expire_due(tx: Transaction, limit: int = 500) -> list[Job]:
+    """End queued and scheduled jobs whose deadline has passed; gives those it ended."""
+    return [job_of(row) for row in _EXPIRE_DUE.apply(tx, reason="deadline", at_most=limit)]
+
+
+def release_due(tx: Transaction, limit: int = 500) -> list[Job]:
+    """Queue scheduled jobs that are due; gives them, for the caller to send."""
+    return [job_of(row) for row in _RELEASE_DUE.apply(tx, reason="due", at_most=limit)]
+
+
+def resend(tx: Transaction, ids: Sequence[str]) -> list[Job]:
+    """Number a new copy of each queued job's message; gives them, for the caller to send."""
+    if not ids:
+        return []
+    rows = tx.rows(_RESEND, {"ids": list(ids), "now": tx.now})
+    return [job_of(row) for row in rows]
+
+
+def mark_sent(tx: Transaction, ids: Sequence[str]) -> None:
+    """Write down that the queued jobs' messages were sent just now."""
+    if ids:
+        tx.execute(_MARK_SENT, {"ids": list(ids), "now": tx.now})
+
+
+def queued_by_queue(tx: Transaction, older_than: float = 10.0) -> dict[str, int]:
+    """How many jobs wait in each queue that were last sent `older_than` seconds ago or earlier."""
+    rows = tx.rows(_QUEUED_BY_QUEUE, {"before": tx.now - older_than})
+    return {row["queue"]: row["jobs"] for row in rows}
+
+
+def queued_ids(
+    tx: Transaction, queue: str, older_than: float = 10.0, limit: int = 500
+) -> list[str]:
+    """The ids of those jobs of one queue, oldest first."""
+    before = tx.now - older_than
+    rows = tx.execute(_QUEUED_IDS, {"the_queue": queue, "before": before, "at_most": limit})
+    return [str(job_id) for job_id in rows.scalars()]
+
+
+def undelivered(tx: Transaction, older_than: float = 0.0, limit: int = 500) -> list[Job]:
+    """Jobs that ended `older_than` seconds ago or earlier and whose end nobody was told."""
+    rows = tx.rows(_UNDELIVERED, {"before": tx.now - older_than, "at_most": limit})
+    return [job_of(row) for row in rows]
+
+
+def mark_delivered(tx: Transaction, ids: Sequence[str]) -> None:
+    """Write down that results, callbacks and chords of these ended jobs were delivered."""
+    if ids:
+        tx.execute(_MARK_DELIVERED, {"ids": list(ids), "now": tx.now})

@@ -1,0 +1,329 @@
+"""The ledger's tables as they are now. `migrations/` builds them; a test holds the two together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.types import TypeDecorator
+
+from ledger.states import State
+
+Statements = Mapping[str, Any]
+"""One statement per dialect's name."""
+
+Insert = Callable[[sa.Table], Any]
+"""A dialect's own `insert`."""
+
+DIALECTS = ("sqlite", "postgresql")
+
+
+def both(build: Callable[[Insert], Any]) -> Statements:
+    """Build a statement with each dialect's own `insert`, which is what knows ON CONFLICT."""
+    return {"sqlite": build(sqlite.insert), "postgresql": build(postgresql.insert)}
+
+
+class EscapedText(TypeDecorator[str]):
+    """Any Python string, NUL and lone surrogates too, as a JSON string."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, _dialect: sa.Dialect) -> str | None:
+        """Escape."""
+        return None if value is None else json.dumps(value)
+
+    def process_result_value(self, value: Any, _dialect: sa.Dialect) -> str | None:
+        """Read back."""
+        return None if value is None else str(json.loads(value))
+
+
+class Real(TypeDecorator[float]):
+    """A float; SQLite's RETURNING gives a whole number back as an integer."""
+
+    impl = sa.Double
+    cache_ok = True
+
+    def process_result_value(self, value: Any, _dialect: sa.Dialect) -> float | None:
+        """Read back."""
+        return None if value is None else float(value)
+
+
+class Decimal(TypeDecorator[int]):
+    """An integer of any size, as decimal digits: a seed may need more than 63 bits."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: int | None, _dialect: sa.Dialect) -> str | None:
+        """Write out."""
+        return None if value is None else str(value)
+
+    def process_result_value(self, value: Any, _dialect: sa.Dialect) -> int | None:
+        """Read back."""
+        return None if value is None else int(value)
+
+
+class StateText(TypeDecorator[State]):
+    """A state by its name."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: State | None, _dialect: sa.Dialect) -> str | None:
+        """Write its name."""
+        return None if value is None else str(value)
+
+    def process_result_value(self, value: Any, _dialect: sa.Dialect) -> State | None:
+        """Read it back."""
+        return None if value is None else State(value)
+
+
+def state_in(*states: State) -> sa.ColumnElement[bool]:
+    """`state IN (…)` with the names written out, so that the partial indexes are used."""
+    names = ", ".join(f"'{state}'" for state in states)
+    condition = f"= {names}" if len(states) == 1 else f"IN ({names})"
+    return sa.literal_column(f"jobs.state {condition}", sa.Boolean())
+
+
+def dump_json(value: Any) -> str:
+    """Plain JSON for the JSON columns.
+
+    Raises:
+        ValueError, TypeError: it is not JSON; both drivers' errors would come later and differ.
+    """
+    return json.dumps(value, allow_nan=False, separators=(",", ":"))
+
+
+def _json() -> sa.JSON:
+    return sa.JSON(none_as_null=True)
+
+
+metadata = sa.MetaData()
+
+identity = sa.Table(
+    "ledger",
+    metadata,
+    sa.Column("uuid", sa.Text, primary_key=True),
+    sa.Column("created_at", Real, nullable=False),
+    sa.Column("change_base", sa.BigInteger, nullable=False),
+)
+
+bodies = sa.Table(
+    "bodies",
+    metadata,
+    sa.Column("digest", sa.Text, primary_key=True),
+    sa.Column("media_type", sa.Text, nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("created_at", Real, nullable=False),
+    sa.Column("data", sa.LargeBinary, nullable=False),
+)
+
+sessions = sa.Table(
+    "sessions",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("worker", sa.Text, nullable=False),
+    sa.Column("node", sa.Text, nullable=False),
+    sa.Column("pid", sa.BigInteger, nullable=False),
+    sa.Column("pid_started", Real, nullable=False),
+    sa.Column("boot_id", sa.Text, nullable=False),
+    sa.Column("lease_until", Real, nullable=False),
+    sa.Column("opened_at", Real, nullable=False),
+    sa.Column("renewed_at", Real, nullable=False),
+    sa.Column("closed_at", Real),
+    sa.Column("crashed", sa.Boolean),
+    sa.Column("reason", sa.Text),
+    sa.Index(
+        "sessions_open",
+        "worker",
+        sqlite_where=sa.text("closed_at IS NULL"),
+        postgresql_where=sa.text("closed_at IS NULL"),
+    ),
+)
+
+jobs = sa.Table(
+    "jobs",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("state", StateText, nullable=False),
+    sa.Column("previous", StateText),
+    sa.Column("step", sa.Integer, nullable=False),
+    sa.Column("fence", sa.BigInteger, nullable=False),
+    sa.Column("tries", sa.Integer, nullable=False),
+    sa.Column("crashes", sa.Integer, nullable=False),
+    sa.Column("crash_reasons", _json()),
+    sa.Column("suspect", sa.Boolean, nullable=False),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("queue", sa.Text, nullable=False),
+    sa.Column("priority", sa.Integer, nullable=False),
+    sa.Column("policy", sa.Text, nullable=False),
+    sa.Column("profile", sa.Text),
+    sa.Column("profile_digest", sa.Text),
+    sa.Column("origin", sa.Text, nullable=False),
+    sa.Column("stream", sa.Boolean, nullable=False),
+    sa.Column("idempotency_key", sa.Text),
+    sa.Column("not_before", Real),
+    sa.Column("deadline", Real),
+    sa.Column("run_timeout", Real, nullable=False),
+    sa.Column("cancel_requested", sa.Boolean, nullable=False),
+    sa.Column("cancel_reason", sa.Text),
+    sa.Column("session", sa.Text, sa.ForeignKey("sessions.id")),
+    sa.Column("canvas", _json()),
+    sa.Column("group_id", sa.Text),
+    sa.Column("group_index", sa.Integer),
+    sa.Column("root_id", sa.Text),
+    sa.Column("parent_id", sa.Text),
+    sa.Column("correlation_id", sa.Text),
+    sa.Column("sent_number", sa.BigInteger, nullable=False),
+    sa.Column("sent_at", Real),
+    sa.Column("created_at", Real, nullable=False),
+    sa.Column("queued_at", Real),
+    sa.Column("started_at", Real),
+    sa.Column("claimed_at", Real),
+    sa.Column("finished_at", Real),
+    sa.Column("delivered_at", Real),
+    sa.Column("error", _json()),
+    # No foreign keys to bodies: a digest is evidence that outlives the bytes it names.
+    sa.Column("request_digest", sa.Text, nullable=False),
+    sa.Column("result_digest", sa.Text),
+    sa.Column("output_digest", sa.Text),
+    sa.Column("report_digest", sa.Text),
+    sa.Column("receipt_digest", sa.Text),
+    sa.Column("confidence", Real),
+    sa.Column("k", sa.Integer),
+    sa.Column("rounds", sa.Integer),
+    sa.Column("review", sa.Boolean, nullable=False),
+    sa.UniqueConstraint("idempotency_key", name="jobs_idempotency_key"),
+)
+
+
+def _partial(name: str, where: str, *columns: str) -> None:
+    condition = sa.text(where)
+    sa.Index(
+        name,
+        *(jobs.c[column] for column in columns),
+        sqlite_where=condition,
+        postgresql_where=condition,
+    )
+
+
+_partial("jobs_queued", "state = 'queued'", "queue", "queued_at")
+_partial("jobs_scheduled", "state = 'scheduled'", "not_before")
+_partial("jobs_running", "state = 'running'", "session")
+_partial("jobs_deadline", "deadline IS NOT NULL AND finished_at IS NULL", "deadline")
+_partial(
+    "jobs_undelivered",
+    "finished_at IS NOT NULL AND delivered_at IS NULL",
+    "finished_at",
+)
+_partial("jobs_group", "group_id IS NOT NULL", "group_id", "group_index")
+sa.Index("jobs_created", jobs.c.created_at, jobs.c.id)
+sa.Index("jobs_model_state", jobs.c.model, jobs.c.state)
+
+changes = sa.Table(
+    "changes",
+    metadata,
+    # INTEGER on SQLite, because only that is its row id.
+    sa.Column(
+        "seq",
+        sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+        primary_key=True,
+        autoincrement=True,
+    ),
+    sa.Column("at", Real, nullable=False),
+    sa.Column("job_id", sa.Text, sa.ForeignKey("jobs.id"), nullable=False),
+    sa.Column("step", sa.Integer, nullable=False),
+    sa.Column("source", StateText),
+    sa.Column("target", StateText, nullable=False),
+    sa.Column("fence", sa.BigInteger, nullable=False),
+    sa.Column("reason", sa.Text),
+    sa.Column("session", sa.Text),
+    sa.UniqueConstraint("job_id", "step", name="changes_job_step"),
+    # A number is never used twice, even when the newest rows have been deleted.
+    sqlite_autoincrement=True,
+)
+
+samples = sa.Table(
+    "samples",
+    metadata,
+    sa.Column("job_id", sa.Text, sa.ForeignKey("jobs.id"), primary_key=True),
+    sa.Column("index", sa.Integer, primary_key=True),
+    sa.Column("fence", sa.BigInteger, nullable=False),
+    sa.Column("seed", Decimal, nullable=False),
+    sa.Column("text_digest", sa.Text, nullable=False),
+    sa.Column("finish_reason", sa.Text),
+    sa.Column("prompt_tokens", sa.Integer, nullable=False),
+    sa.Column("completion_tokens", sa.Integer, nullable=False),
+    sa.Column("valid", sa.Boolean, nullable=False),
+    sa.Column("invalid_reason", EscapedText),
+    sa.Column("answer_class", EscapedText),
+    sa.Column("logprob", Real),
+    sa.Column("model_digest", sa.Text),
+    sa.Column("engine_digest", sa.Text),
+    sa.Column("prompt_digest", sa.Text),
+    sa.Column("duration_ms", sa.BigInteger, nullable=False),
+    sa.Column("created_at", Real, nullable=False),
+)
+
+receipts = sa.Table(
+    "receipts",
+    metadata,
+    sa.Column("job_id", sa.Text, sa.ForeignKey("jobs.id"), primary_key=True),
+    sa.Column("canonical", sa.LargeBinary, nullable=False),
+    sa.Column("digest", sa.Text, nullable=False, unique=True),
+    sa.Column("report_digest", sa.Text, nullable=False),
+    sa.Column("leaf_index", sa.BigInteger),
+    sa.Column("signature", sa.LargeBinary),
+    sa.Column("created_at", Real, nullable=False),
+    sa.Index(
+        "receipts_unsealed",
+        "created_at",
+        sqlite_where=sa.text("leaf_index IS NULL"),
+        postgresql_where=sa.text("leaf_index IS NULL"),
+    ),
+)
+
+reviews = sa.Table(
+    "reviews",
+    metadata,
+    sa.Column("job_id", sa.Text, sa.ForeignKey("jobs.id"), primary_key=True),
+    sa.Column("reasons", _json(), nullable=False),
+    sa.Column("classes", _json(), nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("created_at", Real, nullable=False),
+    sa.Index("reviews_state", "state", "created_at"),
+)
+
+workers = sa.Table(
+    "workers",
+    metadata,
+    sa.Column("worker", sa.Text, primary_key=True),
+    sa.Column("node", sa.Text),
+    sa.Column("session", sa.Text),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("facts", _json(), nullable=False),
+    sa.Column("seen_at", Real),
+    sa.Column("drain", sa.Boolean, nullable=False),
+)
+
+leases = sa.Table(
+    "leases",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("holder", sa.Text, nullable=False),
+    sa.Column("boot_id", sa.Text, nullable=False),
+    sa.Column("lease_until", Real, nullable=False),
+)
+
+chords = sa.Table(
+    "chords",
+    metadata,
+    sa.Column("group_id", sa.Text, primary_key=True),
+    sa.Column("size", sa.Integer),
+    sa.Column("claimed_at", Real),
+    sa.Column("done_at", Real),
+)

@@ -1,0 +1,210 @@
+"""Checking a receipt and everything it can be compared with, offline.
+
+`check_receipt` takes these steps; the same numbers stand in its results.
+
+1. The receipt is canonical JSON with exactly the twelve fields, each of its form.
+2. `report_hash` is the digest of the report's bytes.
+3. `ipfs_cid` is the CID of the report's bytes, under the profile its form tells, compared as bytes.
+4. The report is strict JSON of version 1, is about the receipt's job, and its confidence gives the
+   receipt's `confidence_score`.
+5. `input_hash` is the digest of the RFC 8785 form of the request: of the file, where one is given,
+   and of the report's `request`, where a report is given.
+6. `output_hash` is the digest of the answer: of the file's bytes, and of the report's `answer`.
+7. Every sample text in the report has the digest its companion holds for it.
+
+A step without anything to compare is skipped and says what was missing. What this does not show:
+who issued the receipt, that it was logged, that the model really ran, or that the clock was right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from proofs.canonical import canonical, parse
+from proofs.cid import cid, cid_bytes, profile_of
+from proofs.errors import CheckFailed, ProofError, ReportInvalid
+from proofs.hashing import sha256_digest
+from proofs.receipt import Receipt, confidence_score
+from proofs.report import check_sample_digests, parse_report
+
+
+class Outcome(StrEnum):
+    """How a step ended."""
+
+    PASSED = "ok"
+    FAILED = "FAILED"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One numbered step: what it looks at, how it ended, and a sentence that says why."""
+
+    number: int
+    name: str
+    outcome: Outcome
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Evidence:
+    """What there is to compare a receipt with: exact bytes, None where not handed in."""
+
+    report: bytes | None
+    request: bytes | None
+    output: bytes | None
+
+
+class _Skipped(Exception):
+    """A step has nothing to compare with; no error, and never seen outside this file."""
+
+
+def check_receipt(
+    receipt: bytes,
+    *,
+    report: bytes | None = None,
+    request: bytes | None = None,
+    output: bytes | None = None,
+) -> tuple[Step, ...]:
+    """Take every step that the material allows, also after one has failed.
+
+    Args:
+        receipt: The receipt's bytes, exactly as issued.
+        report: The report's bytes, exactly as stored.
+        request: The caller's request as JSON; its spelling does not matter.
+        output: The answer's bytes, exactly.
+
+    Returns:
+        One result per step, in order. The receipt has been refuted if any is `FAILED`; without a
+        readable receipt there is only the first.
+    """
+    try:
+        parsed = Receipt.from_bytes(receipt)
+    except ProofError as exc:
+        return (Step(number=1, name="form", outcome=Outcome.FAILED, message=exc.message),)
+    evidence = _Evidence(report=report, request=request, output=output)
+    return tuple(_take(parsed, evidence))
+
+
+def _take(receipt: Receipt, evidence: _Evidence) -> Iterator[Step]:
+    for number, name, step in _STEPS:
+        try:
+            outcome, message = Outcome.PASSED, step(receipt, evidence)
+        except _Skipped as exc:
+            outcome, message = Outcome.SKIPPED, str(exc)
+        except ProofError as exc:
+            outcome, message = Outcome.FAILED, exc.message
+        yield Step(number=number, name=name, outcome=outcome, message=message)
+
+
+def _form(receipt: Receipt, _evidence: _Evidence) -> str:
+    return f"twelve fields in canonical form, receipt id {receipt.digest}"
+
+
+def _report_hash(receipt: Receipt, evidence: _Evidence) -> str:
+    found = sha256_digest(_report_bytes(evidence))
+    _expect("report_hash", receipt.report_hash, found, "the report's bytes have")
+    return found
+
+
+def _ipfs_cid(receipt: Receipt, evidence: _Evidence) -> str:
+    data = _report_bytes(evidence)
+    profile = profile_of(receipt.ipfs_cid)
+    found = cid(data, profile)
+    if cid_bytes(found) != cid_bytes(receipt.ipfs_cid):
+        raise _failed(
+            f"ipfs_cid is {receipt.ipfs_cid}, but under {profile} the report's bytes have {found}"
+        )
+    return f"{found} under {profile}"
+
+
+def _report_content(receipt: Receipt, evidence: _Evidence) -> str:
+    document = parse_report(_report_bytes(evidence))
+    if document["job_id"] != receipt.job_id:
+        raise _failed(f"the receipt is of job {receipt.job_id}, but the report is of another one")
+    companion = document["companion"]
+    confidence = companion.get("confidence") if isinstance(companion, dict) else None
+    if isinstance(confidence, bool) or not isinstance(confidence, int | float):
+        raise ReportInvalid(
+            "companion: it holds no confidence",
+            suggested_action="Ask the issuer for the report as it was stored.",
+            details={"field": "companion"},
+        )
+    score = confidence_score(confidence)
+    if score != receipt.confidence_score:
+        raise _failed(
+            f"confidence_score is {receipt.confidence_score}, but the report's confidence gives"
+            f" {score}"
+        )
+    return f"version 1, of this job, confidence score {score}"
+
+
+def _input_hash(receipt: Receipt, evidence: _Evidence) -> str:
+    compared = []
+    if evidence.request is not None:
+        found = sha256_digest(canonical(parse(evidence.request)))
+        _expect("input_hash", receipt.input_hash, found, "the given request has")
+        compared.append("the given request")
+    if evidence.report is not None:
+        found = sha256_digest(canonical(parse_report(evidence.report)["request"]))
+        _expect("input_hash", receipt.input_hash, found, "the report's request has")
+        compared.append("the report's request")
+    if not compared:
+        raise _Skipped("neither a request nor a report was given")
+    return " and ".join(compared)
+
+
+def _output_hash(receipt: Receipt, evidence: _Evidence) -> str:
+    compared = []
+    if evidence.output is not None:
+        found = sha256_digest(evidence.output)
+        _expect("output_hash", receipt.output_hash, found, "the given output's bytes have")
+        compared.append("the given output")
+    if evidence.report is not None:
+        answer = parse_report(evidence.report)["answer"]
+        if not isinstance(answer, str):
+            raise _failed("the report's answer is not a text")
+        found = sha256_digest(answer.encode("utf-8"))
+        _expect("output_hash", receipt.output_hash, found, "the report's answer has")
+        compared.append("the report's answer")
+    if not compared:
+        raise _Skipped("neither an output nor a report was given")
+    return " and ".join(compared)
+
+
+def _sample_digests(_receipt: Receipt, evidence: _Evidence) -> str:
+    compared = check_sample_digests(parse_report(_report_bytes(evidence)))
+    if not compared:
+        raise _Skipped("the report holds no sample texts")
+    return f"{compared} sample texts"
+
+
+_STEPS: tuple[tuple[int, str, Callable[[Receipt, _Evidence], str]], ...] = (
+    (1, "form", _form),
+    (2, "report_hash", _report_hash),
+    (3, "ipfs_cid", _ipfs_cid),
+    (4, "report", _report_content),
+    (5, "input_hash", _input_hash),
+    (6, "output_hash", _output_hash),
+    (7, "samples", _sample_digests),
+)
+
+
+def _report_bytes(evidence: _Evidence) -> bytes:
+    if evidence.report is None:
+        raise _Skipped("no report was given")
+    return evidence.report
+
+
+def _expect(field: str, promised: str, found: str, subject: str) -> None:
+    if promised != found:
+        raise _failed(f"{field} is {promised}, but {subject} {found}")
+
+
+def _failed(message: str) -> CheckFailed:
+    return CheckFailed(
+        message,
+        suggested_action="Compare the exact bytes: no reformatting, no newline added by an editor.",
+    )

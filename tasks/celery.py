@@ -1,0 +1,39 @@
+"""The Celery app. Its one difference: jobs of ours enter the ledger first, whoever sends them.
+
+`send_task` is the gate that `.delay`, `apply_async`, signatures, groups, chains and chords all pass.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Celery
+
+INFER = "tasks.infer"
+
+
+class HoneyflowCelery(Celery):
+    """A Celery app whose inference jobs are rows in the ledger before they are messages."""
+
+    control_cls = "tasks.control:Control"
+
+    def send_task(self, name: str, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+        """Submit a job of ours to the ledger; send any other task as Celery does."""
+        if name != INFER:
+            return super().send_task(name, args, kwargs, **options)
+        from tasks import canvas
+
+        return canvas.apply(self, args or (), kwargs or {}, options)
+
+
+app = HoneyflowCelery("tasks")
+app.config_from_object("celeryconfig")
+
+
+def _add_worker_options() -> None:
+    from tasks import options
+
+    app.user_options["worker"].update(options.WORKER_OPTIONS)
+
+
+_add_worker_options()

@@ -1,0 +1,326 @@
+"""The engine of a worker and the loop it lives on: slots become coroutines beside one executor.
+
+Everything on the loop thread is here: admission, claims, runs, the cancel flag, the engine's health.
+Celery's side of it is `tasks/pool.py`. Nothing here blocks the loop: what may block (Celery's
+callbacks, its result store, the broker) goes through `finisher`, one thread, in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import random
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import executors
+from executors import Completion, EngineConfig, Executor, HealthState, LoadProgress
+from ledger import Claim, LedgerError, jobs
+from tasks import canvas
+from tasks.client import Client
+from tasks.keeper import Keeper
+from tasks.places import NEW_JOB, Places
+from tasks.runner import Ending, Runner
+from tasks.scribe import Scribe
+from tasks.slots import Slot
+from tasks.stream import EventSink, EventWriter
+
+logger = logging.getLogger(__name__)
+
+OVERBOOKING = 1.25
+
+
+class EngineHost:
+    """Runs one executor on a loop of its own and every claimed job beside it.
+
+    `on_engine_lost` is called once, from any thread, when the engine died or went silent; `on_free`
+    whenever a slot has become free.
+    """
+
+    def __init__(
+        self,
+        *,
+        config: EngineConfig,
+        client: Client,
+        scribe: Scribe,
+        keeper: Keeper,
+        writer: EventWriter,
+        worker_ens: str,
+        on_engine_lost: Callable[[str], None],
+        on_free: Callable[[], None],
+    ) -> None:
+        self._config = config
+        self._client = client
+        self._scribe = scribe
+        self._keeper = keeper
+        self._writer = writer
+        self._worker_ens = worker_ens
+        self._on_engine_lost = on_engine_lost
+        self._on_free = on_free
+        self._timing = client.settings.timing
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._turn, name="engine-loop", daemon=True)
+        self._pids = itertools.count(1)
+        self._watches: list[asyncio.Task[None]] = []
+        self._engine_lost = False
+        self.finisher = ThreadPoolExecutor(max_workers=1, thread_name_prefix="finisher")
+        self.slots: dict[int, Slot] = {}
+        self.executor: Executor[Completion] = executors.create(config)
+        self.places = Places(total=max(1, int(config.max_num_seqs * OVERBOOKING)))
+        self.typical_wave = 3
+        self._runner: Runner | None = None
+
+    def start(self, on_progress: Callable[[LoadProgress], None]) -> None:
+        """Start the loop and the engine; returns when the engine can answer.
+
+        Raises:
+            executors.ExecutorError: the engine did not start; nothing is left running.
+        """
+        self._thread.start()
+        try:
+            self.call(self.executor.load(on_progress)).result()
+        except BaseException:
+            self._end_loop()
+            raise
+        self._runner = Runner(
+            executor=self.executor,
+            places=self.places,
+            scribe=self._scribe,
+            catalogue=self._client.catalogue,
+            settings=self._client.settings,
+            worker_ens=self._worker_ens,
+            sink=lambda job_id: EventSink(job_id, self._writer),
+            jitter=random.random,
+        )
+        self.call(self._start_watches()).result()
+
+    def admit(self, slot: Slot) -> None:
+        """Take a message from Celery; the job is claimed when its first wave fits."""
+        self.slots[slot.pid] = slot
+        self._loop.call_soon_threadsafe(self._spawn, slot)
+
+    def next_pid(self) -> int:
+        """A number of our own for `terminate_job`."""
+        return next(self._pids)
+
+    @property
+    def room(self) -> int:
+        """How many more messages are worth taking from the queue now."""
+        waiting = sum(not slot.claimed for slot in tuple(self.slots.values()))
+        return max(0, -(-self.places.free // max(1, self.typical_wave)) - waiting)
+
+    def cancel(self, pid: int) -> None:
+        """Stop one job because somebody asked; unknown numbers are ignored."""
+        self._loop.call_soon_threadsafe(self._stop_slot, pid, "cancel")
+
+    def stop_all(self, reason: str) -> None:
+        """Stop every job: `drain` hands them back, `lost` and `engine` leave the ledger alone."""
+
+        def stop() -> None:
+            for pid in tuple(self.slots):
+                self._stop_slot(pid, reason)
+
+        self._loop.call_soon_threadsafe(stop)
+
+    def drop_unclaimed(self) -> None:
+        """Forget messages that were not claimed yet: they will come again."""
+
+        def drop() -> None:
+            for slot in tuple(self.slots.values()):
+                if not slot.claimed and slot.task is not None:
+                    slot.task.cancel()
+
+        self._loop.call_soon_threadsafe(drop)
+
+    def stop(self) -> None:
+        """Stop the engine, then the loop; leaves no process behind. Idempotent."""
+        if not self._thread.is_alive():
+            return
+        self.finisher.shutdown(wait=True)
+        try:
+            self.call(self.executor.unload()).result(timeout=60)
+        finally:
+            self._end_loop()
+
+    def call(self, coroutine: Any) -> Future[Any]:
+        """Run a coroutine on the loop from another thread."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
+    def _turn(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+
+    def _end_loop(self) -> None:
+        async def cancel_rest() -> None:
+            rest = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+            for task in rest:
+                task.cancel()
+            await asyncio.gather(*rest, return_exceptions=True)
+
+        self.call(cancel_rest()).result(timeout=30)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(timeout=10)
+
+    def _spawn(self, slot: Slot) -> None:
+        slot.task = self._loop.create_task(self._live(slot))
+
+    async def _live(self, slot: Slot) -> None:
+        """A message's life: wait for places, claim, run, finish."""
+        ending: Ending | None = None
+        try:
+            ending = await self._claim_and_run(slot)
+        except asyncio.CancelledError:
+            if slot.hold.stopping == "cancel" and not slot.claimed:
+                self.finisher.submit(_logged(slot.drop))
+        except Exception:
+            logger.exception("job %s: the run ended in an unexpected way", slot.job_id)
+        finally:
+            self.places.give(slot.hold.prepaid)
+            slot.hold.prepaid = 0
+            if ending is None:
+                self.slots.pop(slot.pid, None)
+                self._on_free()
+            else:
+                self.finisher.submit(_logged(lambda: self._finish(slot, ending)))
+
+    async def _claim_and_run(self, slot: Slot) -> Ending | None:
+        wave = min(max(1, slot.wave), self.places.total)
+        await self.places.take(wave, kind=NEW_JOB, priority=slot.priority)
+        slot.hold.prepaid = wave
+        claim = await self._claim(slot)
+        if claim is None:
+            return None
+        slot.claimed = True
+        self.typical_wave = wave
+        self.finisher.submit(_logged(slot.accept))
+        assert self._runner is not None
+        ending = await self._runner.run(claim, slot.hold)
+        if ending.state == "engine_dead":
+            self._lose_engine(str((ending.error or {}).get("message", "the engine died")))
+        return ending
+
+    async def _claim(self, slot: Slot) -> Claim | None:
+        """Claim the job, or drop the message if it is not ours to run."""
+        if slot.ledger != self._client.ledger.uuid:
+            logger.error(
+                "job %s names ledger %s, this worker's is %s; its message is dropped",
+                slot.job_id,
+                slot.ledger,
+                self._client.ledger.uuid,
+            )
+            self.finisher.submit(_logged(slot.drop))
+            return None
+        while True:
+            try:
+                answer = await self._scribe.write(
+                    lambda tx: jobs.claim(
+                        tx,
+                        session=self._keeper.session,
+                        job_id=slot.job_id,
+                        number=slot.number,
+                    )
+                )
+            except LedgerError as error:
+                # Held unacked: the place stays taken, so no more is consumed meanwhile.
+                logger.warning("job %s cannot be claimed yet: %s", slot.job_id, error)
+                await asyncio.sleep(1.0)
+                continue
+            if isinstance(answer, Claim):
+                return answer
+            if answer.reason == "session_lost":
+                await asyncio.sleep(self._timing.attention_s)
+                continue
+            logger.info("job %s is not claimed: %s", slot.job_id, answer.reason)
+            self.finisher.submit(_logged(slot.drop))
+            return None
+
+    def _finish(self, slot: Slot, ending: Ending) -> None:
+        """Give the result to Celery, set off what waits for it, free the slot. Finisher thread."""
+        try:
+            if ending.state in ("succeeded", "failed", "cancelled", "expired", "dead"):
+                self._deliver(ending)
+        except Exception as error:
+            # Not lost: the reconciler delivers what has no delivered_at.
+            logger.warning("job %s is done but not delivered yet: %s", slot.job_id, error)
+        finally:
+            slot.finish(ending)
+            self.slots.pop(slot.pid, None)
+            self._on_free()
+
+    def _deliver(self, ending: Ending) -> None:
+        canvas.continue_from(self._client.app, self._client, ending.job, result=ending.result)
+        self._scribe.submit(lambda tx: jobs.mark_delivered(tx, [ending.job.id]))
+
+    def _stop_slot(self, pid: int, reason: str) -> None:
+        slot = self.slots.get(pid)
+        if slot is None or slot.task is None or slot.hold.stopping is not None:
+            return
+        slot.hold.stopping = reason
+        slot.task.cancel()
+
+    async def _start_watches(self) -> None:
+        self._watches = [
+            self._loop.create_task(watch)
+            for watch in (self._tick(), self._attend(), self._watch_engine())
+        ]
+
+    async def _tick(self) -> None:
+        while True:
+            self._keeper.tick("engine-loop")
+            await asyncio.sleep(1.0)
+
+    async def _attend(self) -> None:
+        """Look at the cancel flags of everything that runs here, in one query."""
+        ledger = self._client.ledger
+
+        def look() -> Any:
+            with ledger.read() as tx:
+                return jobs.attention(tx, self._keeper.session)
+
+        while True:
+            await asyncio.sleep(self._timing.attention_s)
+            running = {s.job_id: s.pid for s in tuple(self.slots.values()) if s.claimed}
+            if not running:
+                continue
+            try:
+                flags = await asyncio.to_thread(look)
+            except LedgerError as error:
+                logger.warning("the cancel flags cannot be read: %s", error)
+                continue
+            for job_id in flags.cancel:
+                if job_id in running:
+                    self._stop_slot(running[job_id], "cancel")
+
+    async def _watch_engine(self) -> None:
+        while True:
+            await asyncio.sleep(self._timing.engine_check_s)
+            health = self.executor.health()
+            if health.state in (HealthState.DEAD, HealthState.STUCK):
+                self._lose_engine(health.reason or f"the engine is {health.state}")
+                return
+
+    def _lose_engine(self, reason: str) -> None:
+        if self._engine_lost:
+            return
+        self._engine_lost = True
+        logger.critical("the engine is lost: %s", reason)
+        for pid in tuple(self.slots):
+            self._stop_slot(pid, "engine")
+        self._on_engine_lost(reason)
+
+
+def _logged(work: Callable[[], None]) -> Callable[[], None]:
+    """Work whose errors are seen: a future nobody reads would swallow them."""
+
+    def run() -> None:
+        try:
+            work()
+        except Exception:
+            logger.exception("finishing a job went wrong")
+
+    return run
+
+

@@ -1,0 +1,171 @@
+"""A settled outcome as stored bytes: the result, the report, the receipt and the review.
+
+The receipt is made inside the committing transaction, because its timestamp is the store's clock.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from executors import ModelInfo, Sampling
+from executors.resampling import Outcome
+from ledger import Job, ReceiptRow, ReviewRow, Transaction, jobs
+from proofs import (
+    Companion,
+    Receipt,
+    SampleDigest,
+    build_report,
+    compute_cid,
+    confidence_score,
+    sha256_digest,
+    timestamp,
+)
+from tasks import payloads
+from tasks.catalogue import Profile
+from tasks.client import JobResult
+
+
+def report(
+    *,
+    job: Job,
+    request: payloads.Request,
+    outcome: Outcome,
+    sampling: Sampling,
+    info: ModelInfo,
+    profile: Profile | None,
+    cid_profile: str,
+) -> bytes:
+    """The report of a job, as it is stored and hashed."""
+    sampler = {key: value for key, value in asdict(sampling).items() if key != "seed"}
+    digests = tuple(
+        SampleDigest(
+            index=sample.index,
+            seed=sample.seed,
+            digest=sha256_digest(sample.text.encode()),
+            answer_class=sample.answer_class,
+            valid=sample.valid,
+        )
+        for sample in outcome.samples
+    )
+    companion = Companion(
+        model_digest=info.model_digest,
+        engine=info.engine,
+        engine_version=info.engine_version,
+        engine_digest=info.engine_digest,
+        device=info.device,
+        sampler=sampler,
+        samples=digests,
+        policy=outcome.policy,
+        policy_version=str(outcome.policy_version),
+        calibrator_version=outcome.calibrator_version,
+        profile=profile.name if profile else None,
+        profile_digest=profile.digest if profile else None,
+        fence=job.fence,
+        confidence_raw=outcome.confidence_raw,
+        confidence=outcome.confidence,
+        confidence_calibrated=outcome.confidence_calibrated,
+        k_launched=outcome.k_launched,
+        k_invalid=outcome.k_invalid,
+        rounds=outcome.rounds,
+        stop_reason=str(outcome.stop_reason),
+        decision=str(outcome.decision),
+        review_reasons=outcome.review_reasons,
+        cid_profile=cid_profile,
+    )
+    return build_report(
+        job_id=job.id,
+        request=request.model_dump(exclude_none=True, by_alias=True),
+        answer=outcome.answer,
+        samples=[_sample(sample) for sample in outcome.samples],
+        companion=companion,
+    )
+
+
+def commit(
+    tx: Transaction,
+    *,
+    job: Job,
+    request: bytes,
+    outcome: Outcome,
+    report: bytes,
+    worker_ens: str,
+    epoch: int,
+    cid_profile: str,
+) -> dict[str, Any] | None:
+    """Commit a job's result with its receipt; None if the job is somebody else's by now."""
+    receipt = Receipt(
+        job_id=job.id,
+        worker_ens=worker_ens,
+        model=job.model,
+        input_hash=sha256_digest(request),
+        output_hash=sha256_digest(outcome.answer.encode()),
+        report_hash=sha256_digest(report),
+        inference_time_ms=max(0, round((tx.now - (job.claimed_at or tx.now)) * 1000)),
+        confidence_score=confidence_score(outcome.confidence),
+        k_samples=outcome.k,
+        timestamp=timestamp(tx.now),
+        epoch=epoch,
+        ipfs_cid=compute_cid(report, profile=cid_profile),
+    )
+    stored = receipt.to_bytes()
+    digest = sha256_digest(stored)
+    result = JobResult(
+        job_id=job.id,
+        state="succeeded",
+        confidence=outcome.confidence,
+        k=outcome.k,
+        receipt=digest,
+        review=outcome.review,
+        answer=outcome.answer,
+        calibrated=outcome.confidence_calibrated,
+        decision=str(outcome.decision),
+        review_reasons=outcome.review_reasons,
+        policy=outcome.policy,
+        rounds=outcome.rounds,
+        stop_reason=str(outcome.stop_reason),
+        completion_tokens=sum(sample.completion_tokens for sample in outcome.samples),
+        field_shares=dict(outcome.field_shares),
+        samples=tuple(
+            {"index": sample.index, "class": sample.answer_class, "valid": sample.valid}
+            for sample in outcome.samples
+        ),
+    )
+    review = (
+        ReviewRow(
+            job_id=job.id,
+            reasons=outcome.review_reasons,
+            classes=tuple(tuple(vote) for vote in outcome.classes),
+        )
+        if outcome.review
+        else None
+    )
+    committed = jobs.commit(
+        tx,
+        job_id=job.id,
+        fence=job.fence,
+        result=json.dumps(asdict(result), ensure_ascii=False).encode(),
+        output=outcome.answer.encode(),
+        receipt=ReceiptRow(
+            job_id=job.id,
+            canonical=stored,
+            digest=digest,
+            report_digest=receipt.report_hash,
+        ),
+        report=report,
+        confidence=outcome.confidence,
+        k=outcome.k,
+        rounds=outcome.rounds,
+        review=review,
+    )
+    return result.celery() if committed else None
+
+
+def _sample(sample: Any) -> dict[str, Any]:
+    return {
+        "index": sample.index,
+        "text": sample.text,
+        "finish_reason": sample.finish_reason,
+        "completion_tokens": sample.completion_tokens,
+    }

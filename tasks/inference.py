@@ -1,0 +1,54 @@
+"""The tasks people call. They run in the worker's pool, as coroutines beside one engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from celery import Task, uuid
+from celery.result import AsyncResult, GroupResult
+
+from tasks.celery import INFER, app
+
+
+class InferTask(Task):  # type: ignore[type-arg]
+    """A task whose body is the worker's engine; its arguments are a request (payload v1)."""
+
+    abstract = True
+    typing = False
+    ignore_result = False
+    track_started = False
+    acks_late = False
+    max_retries = None
+    send_events = True
+
+
+@app.task(name=INFER, base=InferTask)
+def infer(*args: Any, **request: Any) -> Any:
+    """Ask a model and wait for the answer; `.delay` and `apply_async` do not wait.
+
+    Keyword arguments are the fields of `tasks.payloads.Request`. In a chain or as a chord's body the
+    results before it arrive as the one positional argument, and `${previous}` in the prompt stands
+    for their answers.
+
+    Returns:
+        `{job_id, state, confidence, k, receipt, review, answer}`, the answer as one string.
+
+    Raises:
+        tasks.errors.HoneyflowError: with a code, a sentence and what to do.
+    """
+    return infer.apply_async(args, request).get()
+
+
+def infer_many(
+    requests: Iterable[Mapping[str, Any]], *, priority: int | None = None
+) -> GroupResult:
+    """Submit many requests in one transaction; `.get()` gives their results in order."""
+    from tasks import wiring
+
+    client = wiring.client()
+    tickets = client.submit_many(
+        [dict(fields) for fields in requests], priority=3 if priority is None else priority
+    )
+    results = [AsyncResult(ticket.job_id, app=app, task_name=INFER) for ticket in tickets]
+    return GroupResult(uuid(), results, app=app)

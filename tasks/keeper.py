@@ -1,0 +1,133 @@
+"""A worker's claim to its jobs: one session row, one lease, renewed while the worker truly turns.
+
+A thread of its own, so that a drain or a long load does not stop it. It renews only while every
+watched loop has ticked lately; a worker that stands still loses its jobs, and after a while itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import psutil
+
+from ledger import Ledger, LedgerError, sessions, workers
+from tasks.settings import Timing
+
+logger = logging.getLogger(__name__)
+
+
+class Keeper:
+    """Keeps one worker's session alive, opens a new one when it was lost, and sends heartbeats.
+
+    `on_lost` is called when the lease was lost: the jobs of the old session belong to others now.
+    `facts` gives the heartbeat's content.
+    """
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        worker: str,
+        node: str,
+        timing: Timing,
+        on_lost: Callable[[], None],
+        facts: Callable[[], tuple[str, Mapping[str, Any]]],
+    ) -> None:
+        self._ledger = ledger
+        self._worker = worker
+        self._node = node
+        self._timing = timing
+        self._on_lost = on_lost
+        self._facts = facts
+        self._ticks: dict[str, float] = {}
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
+        self._beaten = float("-inf")
+        self.session = ""
+
+    def open(self) -> None:
+        """Open the session.
+
+        Raises:
+            ledger.LedgerError: another live worker has this name, or the ledger is away.
+        """
+        with self._ledger.write() as tx:
+            session = sessions.open(
+                tx,
+                worker=self._worker,
+                node=self._node,
+                pid=os.getpid(),
+                pid_started=psutil.Process().create_time(),
+                boot_id=boot_id(),
+                lease_s=self._timing.lease_s,
+            )
+        self.session = session.id
+
+    def start(self) -> None:
+        """Start renewing."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop renewing; the session stays until it is closed or its lease is over."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
+
+    def close(self, *, crashed: bool, reason: str) -> None:
+        """Close the session: what still runs under it goes back to the queue."""
+        try:
+            with self._ledger.write() as tx:
+                sessions.close(tx, self.session, crashed=crashed, reason=reason)
+        except LedgerError as error:
+            logger.warning("the session could not be closed (%s); its lease will end", error)
+
+    def tick(self, name: str) -> None:
+        """Say that a loop has turned."""
+        self._ticks[name] = time.monotonic()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(self._timing.renew_s):
+            stalled = self._stalled()
+            if stalled > self._timing.stall_exit_s:
+                logger.critical("a loop has not turned for %.0f s; ending this worker", stalled)
+                os._exit(1)
+            if stalled > self._timing.stall_s:
+                logger.error("a loop has not turned for %.0f s; the lease is not renewed", stalled)
+                continue
+            try:
+                self._renew()
+            except LedgerError as error:
+                logger.warning("the lease could not be renewed: %s", error)
+
+    def _renew(self) -> None:
+        with self._ledger.write() as tx:
+            kept = sessions.renew(tx, self.session, lease_s=self._timing.lease_s)
+        if not kept:
+            logger.error("session %s was lost; its jobs belong to others now", self.session)
+            self._on_lost()
+            self.open()
+        if time.monotonic() - self._beaten >= self._timing.heartbeat_s:
+            self.beat()
+
+    def beat(self) -> None:
+        """Send one heartbeat."""
+        state, facts = self._facts()
+        with self._ledger.write() as tx:
+            workers.beat(tx, worker=self._worker, session=self.session, state=state, facts=facts)
+        self._beaten = time.monotonic()
+
+    def _stalled(self) -> float:
+        if not self._ticks:
+            return 0.0
+        return time.monotonic() - min(self._ticks.values())
+
+
+def boot_id() -> str:
+    """The id of this boot of the machine; a new one voids every session on SQLite."""
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return file.read().strip()

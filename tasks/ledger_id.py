@@ -1,0 +1,70 @@
+"""Which ledger a cluster uses: its UUID, published in Redis by the first worker, checked by all."""
+
+from __future__ import annotations
+
+import json
+
+import redis
+
+from ledger import Ledger
+from tasks.errors import BrokerUnavailable, LedgerMismatch
+from tasks.settings import Settings
+
+KEY = "honeyflow:ledger"
+
+
+def connect(settings: Settings) -> redis.Redis:
+    """A Redis client for the broker's address."""
+    url = settings.redis_url.replace("redis+socket://", "unix://")
+    return redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5)
+
+
+def publish(settings: Settings, ledger: Ledger) -> None:
+    """Say which ledger this cluster uses, or refuse to be a second one.
+
+    Raises:
+        BrokerUnavailable: Redis does not answer.
+        LedgerMismatch: the cluster already uses another ledger.
+    """
+    told = json.dumps({"uuid": ledger.uuid, "place": ledger.place})
+    with connect(settings) as client:
+        try:
+            client.set(KEY, told, nx=True)
+        except redis.RedisError as error:
+            raise _away(settings, error) from error
+    check(settings, ledger)
+
+
+def check(settings: Settings, ledger: Ledger) -> None:
+    """Refuse a ledger that is not the cluster's.
+
+    Raises:
+        BrokerUnavailable: Redis does not answer.
+        LedgerMismatch: the workers use another ledger; both places are named.
+    """
+    with connect(settings) as client:
+        try:
+            raw = client.get(KEY)
+        except (redis.RedisError, OSError) as error:
+            raise _away(settings, error) from error
+    if raw is None:
+        return
+    theirs = json.loads(raw)  # type: ignore[arg-type]
+    if theirs.get("uuid") != ledger.uuid:
+        raise LedgerMismatch(
+            f"The workers' ledger is {theirs.get('place')}, this process's is {ledger.place}.",
+            details={"workers": theirs.get("place"), "here": ledger.place},
+        )
+
+
+def _away(settings: Settings, error: Exception) -> BrokerUnavailable:
+    return BrokerUnavailable(
+        f"Redis at {address(settings)} does not answer: {error}.",
+        details={"address": address(settings)},
+    )
+
+
+def address(settings: Settings) -> str:
+    """The broker's address without its password."""
+    head, at, tail = settings.redis_url.rpartition("@")
+    return f"{head.partition('://')[0]}://{tail}" if at else settings.redis_url

@@ -1,0 +1,269 @@
+"""The request, payload v1: its shape, its checks, and its one byte string.
+
+`Request` is what a caller asks for and nothing else: no defaults of ours are written into it, so its
+canonical bytes (RFC 8785) can be made again from the caller's own file, and `input_hash` with them.
+Options of the submission (priority, expiry, idempotency key) are not part of the request.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import jsonschema
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from executors import Message, Prompt, Sampling
+from executors.resampling import parse_agreement, parse_policy
+from proofs import canonicalize, parse_json
+from tasks.catalogue import Catalogue, Profile
+from tasks.errors import PromptTooLarge, RequestInvalid
+from tasks.settings import Limits
+
+VERSION = 1
+_STRICT = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class ChatMessage(BaseModel):
+    """One turn of a chat."""
+
+    model_config = _STRICT
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str
+
+
+class JsonSchemaSpec(BaseModel):
+    """The schema inside `response_format`, as OpenAI names it."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+    schema_: dict[str, Any] = Field(alias="schema")
+
+
+class ResponseFormat(BaseModel):
+    """What form the answer must have."""
+
+    model_config = _STRICT
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchemaSpec | None = None
+
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Penalty = Annotated[float, Field(ge=-2, le=2)]
+
+
+class Request(BaseModel):
+    """Payload v1. Exactly one of `prompt`, `messages` and `findings` is given.
+
+    `findings` is a text that a profile's template turns into a prompt. `k` is short for the policy
+    `fixed:<k>`. The sampling fields are OpenAI's, with `top_k`, `min_p` and `repetition_penalty` as
+    vLLM names them.
+    """
+
+    model_config = _STRICT
+    v: Literal[1] = VERSION
+    model: str = Field(min_length=1, max_length=64)
+    prompt: str | None = None
+    messages: list[ChatMessage] | None = None
+    findings: str | None = None
+    profile: str | None = None
+    policy: str | None = None
+    k: int | None = None
+    agreement: dict[str, Any] | None = None
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=5)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    top_k: Annotated[int, Field(ge=0)] | None = None
+    min_p: Probability | None = None
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
+    repetition_penalty: Annotated[float, Field(gt=0, le=10)] | None = None
+    stop: list[str] | str | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**53)] | None = None
+    logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    logit_bias: dict[str, float] | None = None
+    response_format: ResponseFormat | None = None
+    adapter: str | None = None
+    metadata: dict[str, str] | None = None
+
+    @field_validator("prompt", "findings")
+    @classmethod
+    def _readable(cls, text: str | None) -> str | None:
+        if text is not None and not text.strip():
+            raise ValueError("is empty")
+        if text is not None and _SURROGATE.search(text):
+            raise ValueError("holds a lone surrogate, which is not text")
+        return text
+
+    @model_validator(mode="after")
+    def _one_input(self) -> Request:
+        given = [n for n in ("prompt", "messages", "findings") if getattr(self, n) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                "give exactly one of prompt, messages and findings"
+                + (f", not {' and '.join(given)}" if given else "")
+            )
+        if self.messages is not None and not self.messages:
+            raise ValueError("messages is empty")
+        if self.k is not None and self.policy is not None:
+            raise ValueError("give k or policy, not both")
+        return self
+
+    def to_bytes(self) -> bytes:
+        """The request's canonical bytes (RFC 8785, UTF-8); what `input_hash` hashes."""
+        return canonicalize(self.model_dump(exclude_none=True, by_alias=True))
+
+    @property
+    def policy_name(self) -> str | None:
+        """The policy the caller named, if any; `k` is one too."""
+        return f"fixed:{self.k}" if self.k is not None else self.policy
+
+
+def parse_request(fields: Mapping[str, Any]) -> Request:
+    """A request from plain fields.
+
+    Raises:
+        RequestInvalid: names the first field that is wrong, and why.
+    """
+    try:
+        return Request.model_validate({k: v for k, v in fields.items() if v is not None})
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "request"
+        reason = first["msg"].removeprefix("Value error, ")
+        raise RequestInvalid(
+            f"{where}: {reason[:1].lower()}{reason[1:]}."
+            if where != "request"
+            else f"{reason[:1].upper()}{reason[1:]}.",
+            details={"field": where, "errors": error.error_count()},
+        ) from error
+
+
+def request_from_bytes(data: bytes) -> Request:
+    """A request from its stored bytes."""
+    return parse_request(parse_json(data))
+
+
+def check(request: Request, *, catalogue: Catalogue, limits: Limits) -> Profile | None:
+    """Refuse what can never be run; return the profile the request goes by, if any.
+
+    Raises:
+        UnknownModel, UnknownProfile: the names are not known here.
+        PromptTooLarge, RequestInvalid: a value is out of its limits.
+        executors.ExecutorError: an unknown policy, a `k` out of range, a wrong agreement.
+    """
+    catalogue.model(request.model)
+    profile = profile_of(request, catalogue)
+    chars = _prompt_chars(request)
+    limit = profile.max_prompt_chars if profile else limits.max_prompt_chars
+    if chars > limit:
+        raise PromptTooLarge(
+            f"The prompt has {chars} characters; the limit is {limit}.",
+            details={"characters": chars, "limit": limit},
+        )
+    if request.max_tokens is not None and request.max_tokens > limits.max_tokens:
+        raise RequestInvalid(
+            f"max_tokens: {request.max_tokens} is more than the limit of {limits.max_tokens}.",
+            details={"field": "max_tokens", "limit": limits.max_tokens},
+        )
+    parse_policy(request.policy_name or (profile.policy if profile else "dynamic"))
+    parse_agreement(agreement_of(request, profile))
+    if (schema := _schema(request)) is not None:
+        _check_schema(schema)
+    return profile
+
+
+def profile_of(request: Request, catalogue: Catalogue) -> Profile | None:
+    """The profile a request goes by: the one it names, or for findings the model's own."""
+    if request.profile is not None:
+        return catalogue.profile(request.profile)
+    if request.findings is None:
+        return None
+    if request.model not in catalogue.profiles:
+        raise RequestInvalid(
+            f"findings needs a profile, and the model {request.model!r} comes with none.",
+            code="PROFILE_REQUIRED",
+            suggested_action="Name a profile, or send a prompt instead.",
+        )
+    return catalogue.profiles[request.model]
+
+
+def agreement_of(request: Request, profile: Profile | None) -> Mapping[str, Any]:
+    """When two answers to this request count as the same."""
+    if request.agreement is not None:
+        return request.agreement
+    if profile is not None:
+        return profile.agreement
+    if (schema := _schema(request)) is not None:
+        return {"type": "json", "schema": schema}
+    if request.response_format is not None and request.response_format.type == "json_object":
+        return {"type": "json"}
+    return {"type": "text"}
+
+
+def prompt_of(request: Request, profile: Profile | None) -> Prompt:
+    """What the model reads."""
+    if request.messages is not None:
+        turns = (Message(role=turn.role, content=turn.content) for turn in request.messages)
+        return Prompt(messages=tuple(turns))
+    text = request.findings if request.findings is not None else request.prompt
+    assert text is not None
+    return Prompt(text=profile.render(text) if profile is not None else text)
+
+
+def sampling_of(request: Request, profile: Profile | None, *, seed: int | None) -> Sampling:
+    """How one sample of this request is drawn: the request, else the profile, else our defaults."""
+    given = request.model_dump(exclude_none=True, include=set(_SAMPLING_FIELDS))
+    merged = {**(dict(profile.sampling) if profile else {}), **given}
+    stop = merged.pop("stop", ())
+    form = request.response_format
+    schema = _schema(request)
+    if schema is None and profile is not None and profile.constrain:
+        schema = profile.schema
+    return Sampling(
+        **merged,
+        stop=(stop,) if isinstance(stop, str) else tuple(stop),
+        logit_bias={int(k): v for k, v in (request.logit_bias or {}).items()},
+        json_schema=schema,
+        json_object=form is not None and form.type == "json_object",
+        seed=seed,
+    )
+
+
+_SAMPLING_FIELDS = (
+    "max_tokens",
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "repetition_penalty",
+    "stop",
+    "logprobs",
+)
+
+
+def _schema(request: Request) -> Mapping[str, Any] | None:
+    form = request.response_format
+    if form is None or form.type != "json_schema":
+        return None
+    if form.json_schema is None:
+        raise RequestInvalid("response_format: json_schema is missing.")
+    return form.json_schema.schema_
+
+
+def _check_schema(schema: Mapping[str, Any]) -> None:
+    try:
+        jsonschema.Draft202012Validator.check_schema(schema)
+    except jsonschema.SchemaError as error:
+        raise RequestInvalid(
+            f"response_format: not a JSON schema: {error.message}.", code="SCHEMA_INVALID"
+        ) from error
+
+
+def _prompt_chars(request: Request) -> int:
+    if request.messages is not None:
+        return sum(len(turn.content) for turn in request.messages)
+    return len(request.prompt if request.prompt is not None else request.findings or "")

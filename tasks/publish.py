@@ -1,0 +1,48 @@
+"""The message of a job: its id, which ledger it is in, and the number of this copy. No user's text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from celery import Celery
+
+from executors.resampling import parse_policy
+from ledger import Job
+
+HEADER = "honeyflow"
+VERSION = 1
+
+
+def send(app: Celery, jobs: Sequence[Job], *, ledger_uuid: str) -> None:
+    """Put each job's message into its queue.
+
+    Raises:
+        kombu.exceptions.OperationalError: the broker is away; the jobs stay queued in the ledger.
+    """
+    if not jobs:
+        return
+    with app.producer_pool.acquire(block=True) as producer:
+        for job in jobs:
+            message = app.amqp.as_task_v2(
+                job.id,
+                "tasks.infer",
+                argsrepr=job.id,
+                kwargsrepr="",
+                root_id=job.root_id,
+                parent_id=job.parent_id,
+            )
+            message.headers[HEADER] = header(job, ledger_uuid)
+            app.amqp.send_task_message(
+                producer, "tasks.infer", message, queue=job.queue, priority=job.priority
+            )
+
+
+def header(job: Job, ledger_uuid: str) -> dict[str, Any]:
+    """What a worker needs before it claims: the ledger, the copy's number, the first wave's size."""
+    return {
+        "v": VERSION,
+        "ledger": ledger_uuid,
+        "n": job.sent_number,
+        "wave": parse_policy(job.policy).first_wave,
+    }

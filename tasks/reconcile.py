@@ -1,0 +1,179 @@
+"""The reconciler: makes the broker and Celery's results agree with the ledger, again and again.
+
+It runs in every worker, one at a time under a ledger lease, and needs neither beat nor a message. One
+round, in order: reclaim what dead workers held; expire; release what is due; send again what the
+broker lost; deliver what ended undelivered.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+
+import psutil
+import redis
+from kombu.exceptions import OperationalError
+
+from ledger import Job, LedgerError, Session, jobs, leases, sessions
+from routing import list_keys
+from tasks import canvas, ledger_id, publish
+from tasks.client import Client
+from tasks.keeper import Keeper, boot_id
+from tasks.settings import Timing
+
+logger = logging.getLogger(__name__)
+
+LEASE = "reconciler"
+MISMATCHES = 2
+BATCH = 500
+
+
+class Reconciler:
+    """Runs rounds while it holds the lease."""
+
+    def __init__(self, *, client: Client, keeper: Keeper, timing: Timing) -> None:
+        self._client = client
+        self._keeper = keeper
+        self._timing = timing
+        self._mismatches: dict[str, int] = {}
+        self._stopping = threading.Event()
+        self._nudged = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
+
+    def start(self) -> None:
+        """Start the rounds."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop, and let another worker go on at once."""
+        self._stopping.set()
+        self._nudged.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=10)
+        try:
+            with self._client.ledger.write() as tx:
+                leases.release(tx, LEASE, self._keeper.session)
+        except LedgerError as error:
+            logger.debug("the reconciler's lease was not released: %s", error)
+
+    def nudge(self) -> None:
+        """Run a round now instead of when it is due."""
+        self._nudged.set()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._nudged.wait(self._timing.reconcile_s)
+            self._nudged.clear()
+            if self._stopping.is_set():
+                return
+            try:
+                self.round()
+            except (LedgerError, redis.RedisError, OperationalError, OSError) as error:
+                logger.warning("this reconciler round was cut short: %s", error)
+            except Exception:
+                logger.exception("the reconciler met something unexpected")
+
+    def round(self) -> bool:
+        """One round; False when another worker holds the lease."""
+        with self._client.ledger.write() as tx:
+            if not leases.take(
+                tx, LEASE, self._keeper.session, ttl_s=self._timing.reconcile_lease_s
+            ):
+                return False
+        self._send(self._reclaim())
+        self._expire()
+        self._send(self._release_due())
+        self._send(self._find_lost())
+        self._deliver()
+        return True
+
+    def _reclaim(self) -> list[Job]:
+        """Hand back what sessions held whose lease is over or whose process is gone."""
+        with self._client.ledger.read() as tx:
+            over = sessions.lapsed(tx)
+        freed: list[Job] = []
+        for session in over:
+            died = _process_is_gone(session)
+            reason = "process died" if died else "lease lost"
+            with self._client.ledger.write() as tx:
+                freed += sessions.close(tx, session.id, crashed=died, reason=reason)
+            logger.warning("worker %s: %s; its jobs go on elsewhere", session.worker, reason)
+        return [job for job in freed if job.state == "queued"]
+
+    def _expire(self) -> None:
+        with self._client.ledger.write() as tx:
+            jobs.expire_due(tx, limit=BATCH)
+
+    def _release_due(self) -> list[Job]:
+        with self._client.ledger.write() as tx:
+            return jobs.release_due(tx, limit=BATCH)
+
+    def _find_lost(self) -> list[Job]:
+        """Jobs that are queued in the ledger and in no list of the broker."""
+        patience = self._timing.resend_after_s
+        with self._client.ledger.read() as tx:
+            expected = jobs.queued_by_queue(tx, older_than=patience)
+        suspects: list[str] = []
+        with ledger_id.connect(self._client.settings) as client:
+            for queue, count in expected.items():
+                there = sum(client.llen(key) for key in list_keys(queue))  # type: ignore[misc]
+                self._mismatches[queue] = (
+                    self._mismatches.get(queue, 0) + 1 if there < count else 0
+                )
+                if self._mismatches[queue] >= MISMATCHES:
+                    self._mismatches[queue] = 0
+                    suspects += self._missing(client, queue)
+        if not suspects:
+            return []
+        with self._client.ledger.write() as tx:
+            lost = jobs.resend(tx, suspects)
+        logger.warning("%d job(s) had vanished from the broker; sent again", len(lost))
+        return lost
+
+    def _missing(self, client: redis.Redis, queue: str) -> list[str]:
+        """Which of a queue's jobs no message in the broker names."""
+        with self._client.ledger.read() as tx:
+            ids = jobs.queued_ids(
+                tx, queue=queue, older_than=self._timing.resend_after_s, limit=10 * BATCH
+            )
+        there: bytes = b"".join(
+            element
+            for key in list_keys(queue)
+            for element in client.lrange(key, 0, -1)  # type: ignore[union-attr]
+        )
+        return [job_id for job_id in ids if job_id.encode() not in there]
+
+    def _deliver(self) -> None:
+        with self._client.ledger.read() as tx:
+            waiting = jobs.undelivered(
+                tx, older_than=self._timing.redeliver_after_s, limit=BATCH
+            )
+        done: list[str] = []
+        for job in waiting:
+            if self._stopping.is_set():
+                break
+            try:
+                canvas.continue_from(self._client.app, self._client, job)
+            except Exception as error:
+                logger.warning("job %s is not delivered yet: %s", job.id, error)
+                continue
+            done.append(job.id)
+        if done:
+            with self._client.ledger.write() as tx:
+                jobs.mark_delivered(tx, done)
+
+    def _send(self, queued: Sequence[Job]) -> None:
+        publish.send(self._client.app, queued, ledger_uuid=self._client.ledger.uuid)
+
+
+def _process_is_gone(session: Session) -> bool:
+    """Whether a session's process is known to have died; only this node's can be known."""
+    if session.boot_id != boot_id():
+        return False
+    try:
+        return psutil.Process(session.pid).create_time() != session.pid_started
+    except psutil.NoSuchProcess:
+        return True
+
+

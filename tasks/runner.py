@@ -1,0 +1,407 @@
+"""One claimed job, from its request to its committed result and receipt. The main path of honeyflow.
+
+`run` reads: plan, draw until settled, commit. Whatever stops it in between becomes an `Ending`, and
+the ledger has been told by the time it is returned. Nothing here knows Celery.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import logging
+import time
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from executors import (
+    Completion,
+    End,
+    Error,
+    Executor,
+    GenerateRequest,
+    Prompt,
+    RequestAborted,
+    Sampling,
+    Token,
+)
+from executors.resampling import (
+    Agreement,
+    Outcome,
+    Policy,
+    Progress,
+    RawSample,
+    Thresholds,
+    draw_until_settled,
+    parse_agreement,
+    parse_policy,
+    sample_seed,
+)
+from ledger import Claim, Job, LedgerError, SampleRow, Transaction, jobs, samples
+from proofs import canonicalize, sha256_digest
+from tasks import evidence, payloads
+from tasks.catalogue import Catalogue, Profile
+from tasks.errors import describe
+from tasks.places import LATER_WAVE, Places
+from tasks.scribe import Scribe
+from tasks.settings import Settings
+from tasks.stream import EventSink
+
+logger = logging.getLogger(__name__)
+
+RETRY_WAITS_S = (1.0, 2.0, 4.0, 8.0, 16.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a run ended: `job` as the ledger has it now; `result` when it succeeded.
+
+    `state` is the job's state, or `fenced` when the job belongs to somebody else by now.
+    """
+
+    state: str
+    job: Job
+    result: dict[str, Any] | None = None
+    error: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a request asks for, in the executor's and the policy's terms."""
+
+    request: payloads.Request
+    profile: Profile | None
+    prompt: Prompt
+    prompt_digest: str
+    policy: Policy
+    agreement: Agreement
+    thresholds: Thresholds
+    sampling: Sampling
+    seed_base: str | int
+
+
+@dataclass(slots=True)
+class Hold:
+    """The places a job holds beforehand, and why it is being stopped, if it is."""
+
+    prepaid: int = 0
+    stopping: str | None = None
+    classes: dict[int, str | None] = field(default_factory=dict)
+    written: list[asyncio.Future[bool]] = field(default_factory=list)
+
+
+class Fenced(Exception):
+    """The job has been given to another worker; nothing of this run counts."""
+
+
+class SampleFailed(Exception):
+    """The engine refused one sample; carries the engine's own error."""
+
+    def __init__(self, error: Error) -> None:
+        super().__init__(error.message)
+        self.code = error.code
+        self.message = error.message
+        self.suggested_action = error.suggested_action
+        self.retriable = error.retriable
+        self.details = dict(error.details)
+
+
+class Runner:
+    """Runs claimed jobs on one executor."""
+
+    def __init__(
+        self,
+        *,
+        executor: Executor[Completion],
+        places: Places,
+        scribe: Scribe,
+        catalogue: Catalogue,
+        settings: Settings,
+        worker_ens: str,
+        sink: Callable[[str], EventSink],
+        jitter: Callable[[], float],
+    ) -> None:
+        self._executor = executor
+        self._places = places
+        self._scribe = scribe
+        self._catalogue = catalogue
+        self._settings = settings
+        self._worker_ens = worker_ens
+        self._sink = sink
+        self._jitter = jitter
+
+    async def run(self, claim: Claim, hold: Hold) -> Ending:
+        """Run one claimed job to its end."""
+        job = claim.job
+        events = self._sink(job.id) if job.stream else None
+        try:
+            plan = self._plan(claim)
+            async with asyncio.timeout(self._time_left(job)):
+                outcome = await self._draw(plan, claim, hold, events)
+            ending = await self._commit(plan, claim, outcome, hold)
+        except TimeoutError:
+            ending = await self._out_of_time(job)
+        except asyncio.CancelledError:
+            ending = await self._stopped(job, hold)
+        except Fenced:
+            ending = Ending(state="fenced", job=job)
+        except Exception as error:
+            ending = await self._failed(job, error)
+        if events is not None:
+            events.end(ending.state, result=ending.result, error=ending.error)
+        return ending
+
+    def _plan(self, claim: Claim) -> Plan:
+        job = claim.job
+        request = payloads.request_from_bytes(claim.request)
+        profile = payloads.profile_of(request, self._catalogue)
+        prompt = payloads.prompt_of(request, profile)
+        return Plan(
+            request=request,
+            profile=profile,
+            prompt=prompt,
+            prompt_digest=_prompt_digest(prompt),
+            policy=parse_policy(job.policy),
+            agreement=_agreement(canonicalize(dict(payloads.agreement_of(request, profile)))),
+            thresholds=_thresholds(profile),
+            sampling=payloads.sampling_of(request, profile, seed=None),
+            seed_base=job.id if request.seed is None else request.seed,
+        )
+
+    async def _draw(
+        self, plan: Plan, claim: Claim, hold: Hold, events: EventSink | None
+    ) -> Outcome:
+        """Draw under the policy; every finished sample goes to the ledger at once."""
+
+        async def draw(index: int) -> RawSample:
+            return await self._draw_one(plan, claim.job, hold, index, events)
+
+        def told(progress: Progress) -> None:
+            if events is not None:
+                events.sample(progress, hold.classes.get(progress.index))
+
+        return await draw_until_settled(
+            draw=draw,
+            policy=plan.policy,
+            agreement=plan.agreement,
+            thresholds=plan.thresholds,
+            prior=self._still_good(plan, claim),
+            on_sample=told,
+        )
+
+    async def _draw_one(
+        self, plan: Plan, job: Job, hold: Hold, index: int, events: EventSink | None
+    ) -> RawSample:
+        if hold.prepaid:
+            hold.prepaid -= 1
+        else:
+            await self._places.take(1, kind=LATER_WAVE, priority=job.priority)
+        seed = sample_seed(plan.seed_base, index)
+        began = time.monotonic()
+        try:
+            completion = await self._complete(plan, job, index, seed, events)
+        finally:
+            self._places.give(1)
+        sample = RawSample(
+            index=index,
+            seed=seed,
+            text=completion.text,
+            finish_reason=str(completion.finish_reason),
+            prompt_tokens=completion.prompt_tokens,
+            completion_tokens=completion.completion_tokens,
+        )
+        duration_ms = int((time.monotonic() - began) * 1000)
+        row = self._row(plan, job, sample, duration_ms)
+        hold.classes[index] = row.answer_class
+        # Not awaited: the ledger's writer keeps the order, so the commit comes after it.
+        written = self._scribe.submit(lambda tx: samples.add(tx, row))
+        hold.written.append(asyncio.wrap_future(written))
+        return sample
+
+    async def _complete(
+        self, plan: Plan, job: Job, index: int, seed: int, events: EventSink | None
+    ) -> Completion:
+        asked = GenerateRequest(
+            request_id=f"{job.id}.{job.fence}.{index}",
+            prompt=plan.prompt,
+            sampling=replace(plan.sampling, seed=seed),
+            stream=events is not None,
+            priority=job.priority,
+            adapter=plan.request.adapter,
+        )
+        async with aclosing(self._executor.generate(asked)) as stream:  # type: ignore[type-var]
+            async for event in stream:
+                if isinstance(event, End):
+                    return event.output
+                if isinstance(event, Error):
+                    raise SampleFailed(event)
+                if isinstance(event, Token) and events is not None:
+                    events.token(index, event.text)
+        raise RequestAborted(
+            f"Sample {index} ended without an answer.", suggested_action="It is tried again."
+        )
+
+    async def _commit(self, plan: Plan, claim: Claim, outcome: Outcome, hold: Hold) -> Ending:
+        """Write result, report, receipt and review in one transaction, if the job is still ours."""
+        job = claim.job
+        report = evidence.report(
+            job=job,
+            request=plan.request,
+            outcome=outcome,
+            sampling=plan.sampling,
+            info=self._executor.info,
+            profile=plan.profile,
+            cid_profile=self._settings.cid_profile,
+        )
+        operation = functools.partial(
+            evidence.commit,
+            job=job,
+            request=claim.request,
+            outcome=outcome,
+            report=report,
+            worker_ens=self._worker_ens,
+            epoch=self._settings.epoch,
+            cid_profile=self._settings.cid_profile,
+        )
+        result = await self._persist(operation)
+        # What was written before it in the same order is on disk by now.
+        for written in hold.written:
+            await written
+        if result is None:
+            raise Fenced
+        return Ending(
+            state="succeeded", job=replace(job, state="succeeded"), result=result
+        )
+
+    async def _out_of_time(self, job: Job) -> Ending:
+        """The run timeout fails a job, its deadline expires it."""
+        late = job.deadline is not None and time.time() >= job.deadline - 0.05
+        if late:
+            return await self._end(job, "expired", lambda tx: jobs.expire(
+                tx, job_id=job.id, fence=job.fence
+            ))
+        error = {
+            "code": "TIMEOUT",
+            "message": f"The job ran longer than its {job.run_timeout:g} s.",
+            "suggested_action": "Give it a longer run timeout, or ask for fewer tokens.",
+            "details": {"run_timeout_s": job.run_timeout},
+            "retriable": False,
+        }
+        return await self._fail(job, error)
+
+    async def _stopped(self, job: Job, hold: Hold) -> Ending:
+        """Somebody stopped this run: a cancel, a drain, a dead engine or a lost session."""
+        reason = hold.stopping or "drain"
+        if reason == "cancel":
+            return await self._end(job, "cancelled", lambda tx: jobs.finish_cancel(
+                tx, job_id=job.id, fence=job.fence
+            ))
+        if reason == "drain":
+            return await self._end(job, "queued", lambda tx: jobs.hand_back(
+                tx, job_id=job.id, fence=job.fence, reason="drain"
+            ))
+        # A dead engine's jobs go back with its session, a lost session's have gone already.
+        return Ending(state="fenced", job=job)
+
+    async def _failed(self, job: Job, error: Exception) -> Ending:
+        told = describe(error)
+        if told["code"] == "ENGINE_DEAD":
+            return Ending(state="engine_dead", job=job, error=told)
+        if not told["retriable"]:
+            if told["code"] == "INTERNAL":
+                logger.exception("job %s failed", job.id, exc_info=error)
+            return await self._fail(job, told)
+        wait = RETRY_WAITS_S[min(job.tries, len(RETRY_WAITS_S) - 1)] + self._jitter()
+        state = await self._persist(
+            lambda tx: jobs.retry(tx, job_id=job.id, fence=job.fence, error=told, wait=wait)
+        )
+        return Ending(state=str(state), job=replace(job, state=str(state), error=told), error=told)
+
+    async def _fail(self, job: Job, error: dict[str, Any]) -> Ending:
+        ending = await self._end(
+            job,
+            "failed",
+            lambda tx: jobs.fail(tx, job_id=job.id, fence=job.fence, error=error),
+        )
+        return replace(ending, job=replace(ending.job, error=error), error=error)
+
+    async def _end(
+        self, job: Job, state: str, operation: Callable[[Transaction], bool]
+    ) -> Ending:
+        if not await self._persist(operation):
+            return Ending(state="fenced", job=job)
+        return Ending(state=state, job=replace(job, state=state))
+
+    async def _persist(self, operation: Callable[[Transaction], Any]) -> Any:
+        """Write, and try again while the ledger is away: an answer is not thrown away for that."""
+        for pause in (0.2, 0.5, 1.0, 2.0, 4.0, None):
+            try:
+                return await self._scribe.write(operation)
+            except LedgerError as error:
+                if pause is None or not error.retriable:
+                    raise
+                logger.warning("the ledger is away (%s); trying again in %g s", error, pause)
+                await asyncio.sleep(pause)
+        return None
+
+    def _still_good(self, plan: Plan, claim: Claim) -> dict[int, RawSample]:
+        """Samples of an earlier run that the same model drew from the same prompt."""
+        info = self._executor.info
+        return {
+            row.index: RawSample(
+                index=row.index,
+                seed=row.seed,
+                text=row.text,
+                finish_reason=row.finish_reason,
+                prompt_tokens=row.prompt_tokens,
+                completion_tokens=row.completion_tokens,
+            )
+            for row in claim.samples
+            if row.model_digest == info.model_digest
+            and row.engine_digest == info.engine_digest
+            and row.prompt_digest == plan.prompt_digest
+        }
+
+    def _row(self, plan: Plan, job: Job, sample: RawSample, duration_ms: int) -> SampleRow:
+        info = self._executor.info
+        counted = plan.agreement.classify(sample.text)
+        return SampleRow(
+            job_id=job.id,
+            index=sample.index,
+            fence=job.fence,
+            seed=sample.seed,
+            text=sample.text,
+            finish_reason=sample.finish_reason,
+            prompt_tokens=sample.prompt_tokens,
+            completion_tokens=sample.completion_tokens,
+            valid=counted.valid,
+            answer_class=counted.canonical,
+            model_digest=info.model_digest,
+            engine_digest=info.engine_digest,
+            prompt_digest=plan.prompt_digest,
+            duration_ms=duration_ms,
+        )
+
+    def _time_left(self, job: Job) -> float:
+        left = job.run_timeout
+        if job.deadline is not None:
+            left = min(left, job.deadline - time.time())
+        return max(left, 0.0)
+
+
+def _prompt_digest(prompt: Prompt) -> str:
+    turns = [[turn.role, turn.content] for turn in prompt.messages]
+    return sha256_digest(canonicalize(prompt.text if prompt.text is not None else turns))
+
+
+def _thresholds(profile: Profile | None) -> Thresholds:
+    if profile is None:
+        return Thresholds()
+    return Thresholds(review_below=profile.review_below, accept_from=profile.accept_from)
+
+
+@functools.lru_cache(maxsize=64)
+def _agreement(spec: bytes) -> Agreement:
+    return parse_agreement(json.loads(spec))

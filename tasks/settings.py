@@ -1,0 +1,188 @@
+"""Settings: the environment and honeyflow.toml, read once per process into frozen values.
+
+The file is `$HONEYFLOW_CONFIG`, else `honeyflow.toml` in the user's configuration directory, so that
+a client finds the same ledger and broker from every directory. An environment variable wins over
+the file. Sizes are bytes, times seconds, both said in the name.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import socket
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tasks.errors import SettingsInvalid
+
+KNOWN_TABLES = {
+    "redis_url",
+    "ledger_url",
+    "data_dir",
+    "node",
+    "worker_ens",
+    "epoch",
+    "cid_profile",
+    "gpu_model_assignments",
+    "cpu_model_assignments",
+    "models",
+    "profiles",
+    "limits",
+    "timing",
+    "unsafe_redis",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Every period and patience of a worker, in seconds."""
+
+    lease_s: float = 15.0
+    renew_s: float = 5.0
+    stall_s: float = 10.0
+    stall_exit_s: float = 60.0
+    heartbeat_s: float = 30.0
+    attention_s: float = 0.5
+    reconcile_s: float = 2.0
+    reconcile_lease_s: float = 10.0
+    resend_after_s: float = 10.0
+    redeliver_after_s: float = 5.0
+    grace_s: float = 30.0
+    run_timeout_s: float = 300.0
+    result_ttl_s: float = 86400.0
+    engine_check_s: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a request may ask for."""
+
+    max_prompt_chars: int = 1_000_000
+    max_request_bytes: int = 4_000_000
+    max_tokens: int = 32_768
+    max_k: int = 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What one process needs to know about its surroundings."""
+
+    data_dir: Path
+    redis_url: str
+    redis_embedded: bool
+    ledger_url: str
+    node: str
+    worker_ens: str | None = None
+    epoch: int = 0
+    cid_profile: str = "unixfs-v0-2015"
+    gpu_model_assignments: Mapping[str, str] = field(default_factory=dict)
+    cpu_model_assignments: tuple[str, ...] = ()
+    models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    profiles: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)
+    timing: Timing = field(default_factory=Timing)
+    unsafe_redis: bool = False
+    config_file: Path | None = None
+
+
+@functools.cache
+def load() -> Settings:
+    """The settings of this process; read on first use."""
+    return read(os.environ)
+
+
+def read(environ: Mapping[str, str]) -> Settings:
+    """Settings from an environment and the file it names.
+
+    Raises:
+        SettingsInvalid: a file that cannot be read, an unknown key or a value of the wrong type.
+    """
+    file, table = _read_file(environ)
+    if unknown := sorted(set(table) - KNOWN_TABLES):
+        raise SettingsInvalid(
+            f"{file} has unknown keys: {', '.join(unknown)}.",
+            suggested_action=f"Remove them; known keys are {', '.join(sorted(KNOWN_TABLES))}.",
+        )
+    data_dir = Path(
+        environ.get("HONEYFLOW_DATA_DIR") or table.get("data_dir") or _default_data_dir(environ)
+    ).expanduser()
+    redis_url = environ.get("HONEYFLOW_REDIS_URL") or table.get("redis_url")
+    node = environ.get("HONEYFLOW_NODE") or table.get("node") or _node()
+    return Settings(
+        data_dir=data_dir,
+        redis_url=redis_url or f"redis+socket://{data_dir}/redis/redis.sock",
+        redis_embedded=redis_url is None,
+        ledger_url=environ.get("HONEYFLOW_LEDGER_URL")
+        or table.get("ledger_url")
+        or f"sqlite:///{data_dir}/ledger.db",
+        node=node,
+        worker_ens=environ.get("WORKER_ENS") or table.get("worker_ens"),
+        epoch=int(table.get("epoch", 0)),
+        cid_profile=table.get("cid_profile", "unixfs-v0-2015"),
+        gpu_model_assignments={
+            str(gpu): model for gpu, model in table.get("gpu_model_assignments", {}).items()
+        },
+        cpu_model_assignments=tuple(table.get("cpu_model_assignments", ())),
+        models=table.get("models", {}),
+        profiles=table.get("profiles", {}),
+        limits=_section(Limits, table, "limits", file),
+        timing=_timing(table, environ, file),
+        unsafe_redis=environ.get("HONEYFLOW_UNSAFE_REDIS", "") == "1"
+        or bool(table.get("unsafe_redis", False)),
+        config_file=file,
+    )
+
+
+def _read_file(environ: Mapping[str, str]) -> tuple[Path | None, dict[str, Any]]:
+    named = environ.get("HONEYFLOW_CONFIG")
+    home = Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    file = Path(named).expanduser() if named else home / "honeyflow" / "honeyflow.toml"
+    if not named and not file.exists():
+        return None, {}
+    try:
+        return file, tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsInvalid(f"{file} cannot be read: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsInvalid(f"{file} is not valid TOML: {error}.") from error
+
+
+def _default_data_dir(environ: Mapping[str, str]) -> Path:
+    return Path(environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "honeyflow"
+
+
+def _node() -> str:
+    name = socket.gethostname().split(".")[0].lower()
+    return "".join(c if c.isalnum() or c in "-_" else "-" for c in name).strip("-_") or "node"
+
+
+def _timing(table: Mapping[str, Any], environ: Mapping[str, str], file: Path | None) -> Timing:
+    """`HONEYFLOW_TIMING="lease_s=2,renew_s=0.5"` shortens timers without a file."""
+    words = environ.get("HONEYFLOW_TIMING", "")
+    pairs = (word.partition("=") for word in words.split(",") if word)
+    try:
+        given = {name.strip(): float(value) for name, _, value in pairs}
+    except ValueError as error:
+        raise SettingsInvalid(f"HONEYFLOW_TIMING={words!r} is not name=seconds pairs.") from error
+    return _section(Timing, {"timing": {**table.get("timing", {}), **given}}, "timing", file)
+
+
+def _section(cls: type[Any], table: Mapping[str, Any], name: str, file: Path | None) -> Any:
+    values = table.get(name, {})
+    known = {key: type(value) for key, value in _defaults(cls).items()}
+    for key, value in values.items():
+        if key not in known:
+            raise SettingsInvalid(
+                f"{file or 'the environment'}: [{name}] has no key {key!r}.",
+                suggested_action=f"Known keys are {', '.join(sorted(known))}.",
+            )
+        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+            raise SettingsInvalid(f"[{name}] {key} must be a positive number, not {value!r}.")
+    return cls(**{key: known[key](value) for key, value in values.items()})
+
+
+def _defaults(cls: type[Any]) -> dict[str, Any]:
+    return {key: spec.default for key, spec in cls.__dataclass_fields__.items()}

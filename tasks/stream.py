@@ -1,0 +1,141 @@
+"""Live events of a job: one capped Redis stream, written only when the submission asks for it.
+
+Each event has a number, which is the stream's own id, so that a reader resumes after the last one it
+saw. Tokens of sample 0 are provisional: the final answer may be another sample's. The stream expires
+ten minutes after its last event; the ledger alone is the truth.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import queue
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+
+from executors.resampling import Progress
+
+logger = logging.getLogger(__name__)
+
+MAX_EVENTS = 10_000
+EXPIRES_S = 600
+
+
+def key(job_id: str) -> str:
+    """The Redis key of a job's events."""
+    return f"honeyflow:events:{job_id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamEvent:
+    """One event: `number` resumes a reader, `kind` is token, sample or end."""
+
+    number: str
+    kind: str
+    data: dict[str, Any]
+
+
+class EventSink:
+    """Takes one job's events, from any thread, without waiting."""
+
+    def __init__(self, job_id: str, writer: EventWriter) -> None:
+        self._job_id = job_id
+        self._writer = writer
+
+    def token(self, index: int, text: str) -> None:
+        """More text of one sample."""
+        self._writer.put(self._job_id, "token", {"sample": index, "text": text})
+
+    def sample(self, progress: Progress, answer_class: str | None) -> None:
+        """A sample has been counted; `answer_class` is None for an invalid one."""
+        self._writer.put(
+            self._job_id,
+            "sample",
+            {
+                "sample": progress.index,
+                "class": answer_class,
+                "done": progress.done,
+                "wanted": progress.wanted,
+                "round": progress.round,
+                "valid": progress.valid,
+                "leader": progress.leader,
+                "agreement": progress.agreement,
+            },
+        )
+
+    def end(
+        self, state: str, *, result: dict[str, Any] | None, error: dict[str, Any] | None
+    ) -> None:
+        """The run has ended; after a hand-back or a retry more events follow."""
+        self._writer.put(self._job_id, "end", {"state": state, "result": result, "error": error})
+
+
+class EventWriter:
+    """One thread that writes events in pipelines; losing events never hurts a job."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+        self._waiting: queue.SimpleQueue[tuple[str, str, dict[str, Any]] | None] = (
+            queue.SimpleQueue()
+        )
+        self._thread = threading.Thread(target=self._run, name="events", daemon=True)
+
+    def start(self) -> None:
+        """Start writing."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Write what is waiting and stop."""
+        self._waiting.put(None)
+        self._thread.join(timeout=10)
+
+    def put(self, job_id: str, kind: str, data: dict[str, Any]) -> None:
+        """Queue one event."""
+        self._waiting.put((job_id, kind, data))
+
+    def _run(self) -> None:
+        while (first := self._waiting.get()) is not None:
+            group = [first]
+            while len(group) < 512 and not self._waiting.empty():
+                following = self._waiting.get()
+                if following is None:
+                    self._write(group)
+                    return
+                group.append(following)
+            self._write(group)
+
+    def _write(self, group: list[tuple[str, str, dict[str, Any]]]) -> None:
+        try:
+            with self._client.pipeline(transaction=False) as pipe:
+                for job_id, kind, data in group:
+                    told = json.dumps(data, ensure_ascii=False)
+                    pipe.xadd(
+                        key(job_id), {"kind": kind, "data": told}, maxlen=MAX_EVENTS, approximate=True
+                    )
+                for job_id in {job_id for job_id, _, _ in group}:
+                    pipe.expire(key(job_id), EXPIRES_S)
+                pipe.execute()
+        except redis.RedisError as error:
+            logger.warning("%d live events were lost: %s", len(group), error)
+
+
+def read(
+    client: redis.Redis, job_id: str, *, after: str = "0", block_s: float = 1.0
+) -> Iterator[StreamEvent | None]:
+    """A job's events after a number, for as long as the caller asks; None when none came in time."""
+    while True:
+        answer: Any = client.xread({key(job_id): after}, count=500, block=int(block_s * 1000))
+        if not answer:
+            yield None
+            continue
+        for number, fields in answer[0][1]:
+            after = number.decode()
+            yield StreamEvent(
+                number=after,
+                kind=fields[b"kind"].decode(),
+                data=json.loads(fields[b"data"]),
+            )

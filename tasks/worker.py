@@ -1,0 +1,50 @@
+"""Celery's worker with our parts: the consumer, and the signals that tie a worker to its pool."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from celery.signals import celeryd_init, task_revoked
+from celery.worker.consumer import Consumer as CeleryConsumer
+
+from tasks.pool import EnginePool, set_worker_name
+
+logger = logging.getLogger(__name__)
+
+_pools: list[EnginePool] = []
+
+
+class Consumer(CeleryConsumer):  # type: ignore[misc]
+    """Celery's consumer; knows its pool, so that control commands reach it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if isinstance(self.pool, EnginePool):
+            _pools.append(self.pool)
+
+
+def this_pool() -> EnginePool | None:
+    """The pool of this process, if it is one of ours."""
+    return _pools[-1] if _pools else None
+
+
+@celeryd_init.connect
+def _remember_name(sender: Any = None, **_: Any) -> None:
+    set_worker_name(str(sender))
+
+
+
+
+@task_revoked.connect
+def _revoked_elsewhere(request: Any = None, **_: Any) -> None:
+    """A revoke that a client without our ledger broadcast reaches the ledger here."""
+    from tasks import wiring
+    from tasks.errors import HoneyflowError
+
+    if request is None or getattr(request, "task", "") != "tasks.infer":
+        return
+    try:
+        wiring.client().cancel(request.id, reason="revoked")
+    except HoneyflowError as error:
+        logger.warning("the revoke of %s did not reach the ledger: %s", request.id, error)

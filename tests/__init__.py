@@ -1,0 +1,1 @@
+"""Tests of honeyflow, and the values they share."""

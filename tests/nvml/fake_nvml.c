@@ -1,0 +1,253 @@
+/* A pretended libnvidia-ml.so.1, as much of NVIDIA's NVML API reference as pynvml is asked for here.
+ *
+ * It keeps no state: every answer is looked up in the file named by FAKE_NVML_STATE, one `key=value`
+ * in a line, so that a test can change a card while a worker is running:
+ *
+ *   count=2                   number of GPUs (none without it)
+ *   driver=580.65.06          driver version
+ *   init_error=9              nvmlInit fails with this code
+ *   gpu.0.uuid= gpu.0.name= gpu.0.total= gpu.0.used=           bytes
+ *   gpu.0.temperature= gpu.0.power= gpu.0.utilization=         degrees Celsius, milliwatts, percent
+ *   gpu.0.lost=1              the card has fallen off the bus
+ *   gpu.0.mig=2               MIG mode is on, with two devices
+ *   gpu.0.mig.1.uuid= gpu.0.mig.1.name= gpu.0.mig.1.total= gpu.0.mig.1.used=
+ *
+ * A key that is missing reads as "not supported", as on a card that lacks the sensor.
+ */
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+  SUCCESS = 0,
+  INVALID_ARGUMENT = 2,
+  NOT_SUPPORTED = 3,
+  NOT_FOUND = 6,
+  INSUFFICIENT_SIZE = 7,
+  DRIVER_NOT_LOADED = 9,
+  GPU_IS_LOST = 15,
+};
+
+typedef uintptr_t device_t; /* 1 + index of the GPU, and 256 x (1 + index of the MIG device) */
+
+typedef struct {
+  unsigned long long total, free, used;
+} memory_t;
+
+typedef struct {
+  unsigned int version;
+  unsigned long long total, reserved, free, used;
+} memory_v2_t;
+
+typedef struct {
+  unsigned int gpu, memory;
+} utilization_t;
+
+typedef struct {
+  unsigned int version, sensor;
+  int temperature;
+} temperature_t;
+
+static int look_up(const char *key, char *value, size_t size) {
+  const char *path = getenv("FAKE_NVML_STATE");
+  FILE *file = path ? fopen(path, "r") : NULL;
+  char line[512];
+  size_t length = strlen(key);
+  int found = 0;
+  if (!file) return 0;
+  while (!found && fgets(line, sizeof line, file)) {
+    if (strncmp(line, key, length) || line[length] != '=') continue;
+    line[strcspn(line, "\r\n")] = '\0';
+    snprintf(value, size, "%s", line + length + 1);
+    found = 1;
+  }
+  fclose(file);
+  return found;
+}
+
+static int look_up_number(const char *key, unsigned long long *value) {
+  char text[64];
+  if (!look_up(key, text, sizeof text)) return 0;
+  *value = strtoull(text, NULL, 10);
+  return 1;
+}
+
+static int is_part(device_t device) { return (device >> 8) != 0; }
+
+static void key_of(device_t device, const char *field, char *key, size_t size) {
+  unsigned long gpu = (device & 0xff) - 1, part = (device >> 8) - 1;
+  if (is_part(device)) snprintf(key, size, "gpu.%lu.mig.%lu.%s", gpu, part, field);
+  else snprintf(key, size, "gpu.%lu.%s", gpu, field);
+}
+
+static int number_of(device_t device, const char *field, unsigned long long *value) {
+  char key[64];
+  key_of(device, field, key, sizeof key);
+  return look_up_number(key, value) ? SUCCESS : NOT_SUPPORTED;
+}
+
+static int text_of(device_t device, const char *field, char *text, unsigned int size) {
+  char key[64], value[256];
+  key_of(device, field, key, sizeof key);
+  if (!look_up(key, value, sizeof value)) return NOT_SUPPORTED;
+  if (strlen(value) + 1 > size) return INSUFFICIENT_SIZE;
+  strcpy(text, value);
+  return SUCCESS;
+}
+
+static unsigned long long count(void) {
+  unsigned long long value = 0;
+  look_up_number("count", &value);
+  return value;
+}
+
+int nvmlInitWithFlags(unsigned int flags) {
+  unsigned long long error = SUCCESS;
+  (void)flags;
+  if (!getenv("FAKE_NVML_STATE")) return DRIVER_NOT_LOADED;
+  look_up_number("init_error", &error);
+  return (int)error;
+}
+
+int nvmlInit_v2(void) { return nvmlInitWithFlags(0); }
+int nvmlShutdown(void) { return SUCCESS; }
+const char *nvmlErrorString(int code) { (void)code; return "pretended NVML error"; }
+
+int nvmlSystemGetDriverVersion(char *version, unsigned int size) {
+  char value[80];
+  if (!look_up("driver", value, sizeof value)) return NOT_SUPPORTED;
+  if (strlen(value) + 1 > size) return INSUFFICIENT_SIZE;
+  strcpy(version, value);
+  return SUCCESS;
+}
+
+int nvmlSystemGetNVMLVersion(char *version, unsigned int size) {
+  snprintf(version, size, "13.0");
+  return SUCCESS;
+}
+
+int nvmlSystemGetCudaDriverVersion_v2(int *version) { *version = 13000; return SUCCESS; }
+int nvmlSystemGetCudaDriverVersion(int *version) { *version = 13000; return SUCCESS; }
+
+int nvmlDeviceGetCount_v2(unsigned int *value) { *value = (unsigned int)count(); return SUCCESS; }
+
+int nvmlDeviceGetHandleByIndex_v2(unsigned int index, device_t *device) {
+  unsigned long long lost = 0;
+  if (index >= count()) return INVALID_ARGUMENT;
+  *device = index + 1;
+  number_of(*device, "lost", &lost);
+  return lost ? GPU_IS_LOST : SUCCESS;
+}
+
+int nvmlDeviceGetMaxMigDeviceCount(device_t device, unsigned int *value) {
+  unsigned long long parts = 0;
+  if (is_part(device)) return INVALID_ARGUMENT;
+  number_of(device, "mig", &parts);
+  *value = (unsigned int)parts;
+  return SUCCESS;
+}
+
+int nvmlDeviceGetMigMode(device_t device, unsigned int *current, unsigned int *pending) {
+  unsigned long long parts = 0;
+  int code = number_of(device, "mig", &parts);
+  *current = *pending = parts > 0;
+  return code;
+}
+
+int nvmlDeviceGetMigDeviceHandleByIndex(device_t device, unsigned int index, device_t *part) {
+  char uuid[256];
+  unsigned int parts = 0;
+  nvmlDeviceGetMaxMigDeviceCount(device, &parts);
+  if (index >= parts) return INVALID_ARGUMENT;
+  *part = (device & 0xff) | ((device_t)(index + 1) << 8);
+  return text_of(*part, "uuid", uuid, sizeof uuid) == SUCCESS ? SUCCESS : NOT_FOUND;
+}
+
+int nvmlDeviceGetDeviceHandleFromMigDeviceHandle(device_t part, device_t *device) {
+  *device = part & 0xff;
+  return is_part(part) ? SUCCESS : INVALID_ARGUMENT;
+}
+
+int nvmlDeviceIsMigDeviceHandle(device_t device, unsigned int *value) {
+  *value = (unsigned int)is_part(device);
+  return SUCCESS;
+}
+
+int nvmlDeviceGetUUID(device_t device, char *uuid, unsigned int size) {
+  return text_of(device, "uuid", uuid, size);
+}
+
+int nvmlDeviceGetHandleByUUID(const char *uuid, device_t *device) {
+  char candidate[256];
+  for (unsigned int gpu = 0; gpu < count(); gpu++) {
+    unsigned int parts = 0;
+    *device = gpu + 1;
+    nvmlDeviceGetMaxMigDeviceCount(*device, &parts);
+    for (unsigned int part = 0; part <= parts; part++) {
+      *device = (gpu + 1) | ((device_t)part << 8);
+      if (text_of(*device, "uuid", candidate, sizeof candidate) == SUCCESS &&
+          strcmp(candidate, uuid) == 0)
+        return SUCCESS;
+    }
+  }
+  return NOT_FOUND;
+}
+
+int nvmlDeviceGetIndex(device_t device, unsigned int *index) {
+  *index = (unsigned int)(is_part(device) ? (device >> 8) - 1 : device - 1);
+  return SUCCESS;
+}
+
+int nvmlDeviceGetName(device_t device, char *name, unsigned int size) {
+  return text_of(device, "name", name, size);
+}
+
+int nvmlDeviceGetMemoryInfo(device_t device, memory_t *memory) {
+  int code = number_of(device, "total", &memory->total);
+  memory->used = 0;
+  number_of(device, "used", &memory->used);
+  memory->free = memory->total - memory->used;
+  return code;
+}
+
+int nvmlDeviceGetMemoryInfo_v2(device_t device, memory_v2_t *memory) {
+  memory_t plain = {0, 0, 0};
+  int code = nvmlDeviceGetMemoryInfo(device, &plain);
+  memory->total = plain.total;
+  memory->free = plain.free;
+  memory->used = plain.used;
+  memory->reserved = 0;
+  return code;
+}
+
+int nvmlDeviceGetTemperature(device_t device, unsigned int sensor, unsigned int *temperature) {
+  unsigned long long value = 0;
+  int code = number_of(device, "temperature", &value);
+  (void)sensor;
+  *temperature = (unsigned int)value;
+  return code;
+}
+
+int nvmlDeviceGetTemperatureV(device_t device, temperature_t *temperature) {
+  unsigned int value = 0;
+  int code = nvmlDeviceGetTemperature(device, temperature->sensor, &value);
+  temperature->temperature = (int)value;
+  return code;
+}
+
+int nvmlDeviceGetPowerUsage(device_t device, unsigned int *milliwatts) {
+  unsigned long long value = 0;
+  int code = number_of(device, "power", &value);
+  *milliwatts = (unsigned int)value;
+  return code;
+}
+
+int nvmlDeviceGetUtilizationRates(device_t device, utilization_t *utilization) {
+  unsigned long long value = 0;
+  int code = number_of(device, "utilization", &value);
+  utilization->gpu = (unsigned int)value;
+  utilization->memory = 0;
+  return code;
+}

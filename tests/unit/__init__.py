@@ -1,0 +1,1 @@
+"""Tests of one package at a time: no process, no network, no clock."""

@@ -1,0 +1,125 @@
+"""`python -m proofs` hashes, names and checks files; its exit status says what came of it."""
+
+from __future__ import annotations
+
+import io
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import proofs.__main__
+import proofs.verify
+from proofs import canonicalize, check_receipt, sha256_digest
+from proofs.__main__ import main
+
+VECTORS = Path(__file__).parents[2] / "vectors" / "proofs"
+RECEIPT = str(VECTORS / "receipt.json")
+
+
+def test_hash_prints_the_digest_of_the_canonical_form(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two spellings of one request have one digest."""
+    for name, text in (("a.json", '{"b": 1.0, "a": "é"}\n'), ("b.json", '{"a":"\\u00e9","b":1}')):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        assert main(["hash", str(tmp_path / name)]) == 0
+
+    first, second = capsys.readouterr().out.split()
+    assert first == second == sha256_digest(canonicalize({"a": "é", "b": 1}))
+
+
+def test_hash_raw_prints_the_digest_of_the_bytes(capsys: pytest.CaptureFixture[str]) -> None:
+    """As sha256sum would."""
+    assert main(["hash", "--raw", RECEIPT]) == 0
+    assert capsys.readouterr().out.strip() == sha256_digest(Path(RECEIPT).read_bytes())
+
+
+def test_cid_prints_the_cid_under_a_profile(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The default is CIDv0; the other profile has to be asked for."""
+    greeting = tmp_path / "hello.txt"
+    greeting.write_bytes(b"hello world")
+
+    assert main(["cid", str(greeting)]) == 0
+    assert main(["cid", str(greeting), "--profile", "unixfs-v1-2025"]) == 0
+    assert capsys.readouterr().out.split() == [
+        "Qmf412jQZiuVUtdgnB36FXFX7xg5V6KEbSJ4dpQuhkLyfD",
+        "bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e",
+    ]
+
+
+def test_check_prints_a_line_per_step_and_exits_0(capsys: pytest.CaptureFixture[str]) -> None:
+    """Everything matches."""
+    arguments = ["check", RECEIPT, "--report", str(VECTORS / "report.json")]
+    arguments += ["--request", str(VECTORS / "request.json")]
+    arguments += ["--output", str(VECTORS / "output.txt")]
+
+    assert main(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines[:7]] == [[f"{n}.", "ok"] for n in range(1, 8)]
+    assert lines[7:] == ["nothing refuted; issuer and log not checked"]
+
+
+def test_check_exits_1_when_something_is_refuted(capsys: pytest.CaptureFixture[str]) -> None:
+    """The failing step says what differs."""
+    assert main(["check", RECEIPT, "--output", str(VECTORS / "report.json")]) == 1
+    output = capsys.readouterr().out
+    assert "6. FAILED  output_hash: output_hash is sha256:" in output
+    assert output.endswith("refuted\n")
+
+
+def test_a_file_that_is_not_json_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    """Code, sentence and suggestion go to standard error."""
+    assert main(["hash", str(VECTORS / "output.txt")]) == 0
+    assert main(["hash", __file__]) == 1
+    assert capsys.readouterr().err.startswith("CANONICAL_INVALID: this is not strict JSON: ")
+
+
+def test_a_file_that_is_not_there_is_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its name is in the message."""
+    missing = tmp_path / "missing.json"
+
+    assert main(["check", str(missing)]) == 1
+    assert capsys.readouterr().err == f"FILE_UNREADABLE: {missing}: No such file or directory\n"
+
+
+def test_a_dash_reads_standard_input(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """So that a receipt can be piped in."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"{ }")))
+
+    assert main(["hash", "-"]) == 0
+    assert capsys.readouterr().out.strip() == sha256_digest(b"{}")
+
+
+def test_the_documented_steps_are_the_steps_taken() -> None:
+    """The numbers and names in the help are those of the code, in both places."""
+    steps = check_receipt(Path(RECEIPT).read_bytes())
+    taken = [(str(step.number), step.name) for step in steps]
+
+    command = proofs.__main__.__doc__ or ""
+    assert re.findall(r"^  (\d)\. (\w+):", command, re.MULTILINE) == taken
+    module = proofs.verify.__doc__ or ""
+    assert re.findall(r"^(\d)\. ", module, re.MULTILINE) == [number for number, _ in taken]
+
+
+def test_the_package_can_be_run_as_a_module(tmp_path: Path) -> None:
+    """From any directory, in a process of its own, with a status a shell can test."""
+    broken = VECTORS / "broken_duplicate_key.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "proofs", "check", str(broken)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "the key 'epoch' is given twice" in done.stdout

@@ -1,0 +1,222 @@
+"""Checking takes numbered steps; each fault is found by the step that is for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proofs import (
+    CidProfile,
+    Outcome,
+    Step,
+    canonicalize,
+    check_receipt,
+    compute_cid,
+    sha256_digest,
+)
+from tests.unit.proofs.examples import ANSWER, REQUEST, UNHURRIED, receipt, report
+
+REPORT = report()
+RECEIPT = receipt().to_bytes()
+OUTPUT = ANSWER.encode("utf-8")
+SPELLED = json.dumps(REQUEST, indent=4).encode("utf-8")
+
+
+def _outcomes(steps: tuple[Step, ...]) -> dict[int, Outcome]:
+    return {step.number: step.outcome for step in steps}
+
+
+def _issued(stored: bytes, **changes: object) -> bytes:
+    """Return a receipt whose report hash and CID are right for `stored`."""
+    return receipt(
+        report_hash=sha256_digest(stored), ipfs_cid=compute_cid(stored), **changes
+    ).to_bytes()
+
+
+def _edited(change: Callable[[dict[str, object]], None]) -> bytes:
+    document = json.loads(REPORT)
+    change(document)
+    return json.dumps(document, ensure_ascii=False).encode("utf-8")
+
+
+def test_everything_that_matches_passes_in_order() -> None:
+    """Seven steps, each with its own name, none refuted."""
+    steps = check_receipt(RECEIPT, report=REPORT, request=SPELLED, output=OUTPUT)
+
+    assert [step.number for step in steps] == [1, 2, 3, 4, 5, 6, 7]
+    assert [step.name for step in steps] == [
+        "form",
+        "report_hash",
+        "ipfs_cid",
+        "report",
+        "input_hash",
+        "output_hash",
+        "samples",
+    ]
+    assert set(_outcomes(steps).values()) == {Outcome.PASSED}
+
+
+def test_a_receipt_alone_is_checked_for_its_form_only() -> None:
+    """What was not handed in is skipped, and the step says what was missing."""
+    steps = check_receipt(RECEIPT)
+
+    assert [step.outcome for step in steps] == [Outcome.PASSED] + [Outcome.SKIPPED] * 6
+    assert all(" given" in step.message for step in steps[1:])
+
+
+def test_step_1_refuses_a_receipt_out_of_form() -> None:
+    """Nothing can be compared with what is not a receipt."""
+    (step,) = check_receipt(RECEIPT + b"\n", report=REPORT)
+
+    assert (step.number, step.outcome) == (1, Outcome.FAILED)
+    assert "not in its canonical form" in step.message
+
+
+def _sole_fault(
+    data: bytes,
+    *,
+    stored: bytes | None = None,
+    request: bytes | None = None,
+    output: bytes | None = None,
+) -> Step:
+    """Return the one step that failed, when exactly one has."""
+    steps = check_receipt(data, report=stored, request=request, output=output)
+    (fault,) = [step for step in steps if step.outcome is Outcome.FAILED]
+    return fault
+
+
+def test_step_2_finds_a_report_with_another_hash() -> None:
+    """The CID is right, the hash is not."""
+    fault = _sole_fault(receipt(report_hash="sha256:" + "00" * 32).to_bytes(), stored=REPORT)
+
+    assert fault.number == 2
+    assert fault.message.startswith("report_hash is sha256:0000")
+    assert sha256_digest(REPORT) in fault.message
+
+
+@pytest.mark.parametrize("profile", CidProfile)
+def test_step_3_finds_a_report_with_another_cid(profile: CidProfile) -> None:
+    """The hash is right, the CID is not, whichever profile it is of."""
+    fault = _sole_fault(receipt(ipfs_cid=compute_cid(b"other", profile)).to_bytes(), stored=REPORT)
+
+    assert fault.number == 3
+    assert compute_cid(REPORT, profile) in fault.message
+
+
+def test_step_3_accepts_the_cid_of_either_profile() -> None:
+    """The profile follows from the CID."""
+    modern = receipt(ipfs_cid=compute_cid(REPORT, CidProfile.UNIXFS_V1_2025)).to_bytes()
+
+    assert _outcomes(check_receipt(modern, report=REPORT))[3] is Outcome.PASSED
+
+
+def test_step_4_finds_a_report_of_another_job() -> None:
+    """Right hashes do not help a report that is about something else."""
+    stored = _edited(lambda document: document.update(job_id="another"))
+    fault = _sole_fault(_issued(stored), stored=stored)
+
+    assert fault.number == 4
+    assert "the report is of another one" in fault.message
+
+
+def test_step_4_finds_another_confidence() -> None:
+    """The score in the receipt must follow from the report."""
+    fault = _sole_fault(_issued(REPORT, confidence_score=99), stored=REPORT)
+
+    assert fault.number == 4
+    assert fault.message == "confidence_score is 99, but the report's confidence gives 60"
+
+
+@pytest.mark.parametrize("confidence", [None, True, "0.6", 7])
+def test_step_4_finds_a_report_without_a_confidence(confidence: object) -> None:
+    """A report from elsewhere is not trusted to have our types."""
+    document = json.loads(REPORT)
+    document["companion"]["confidence"] = confidence
+    stored = json.dumps(document).encode("utf-8")
+
+    assert _sole_fault(_issued(stored), stored=stored).number == 4
+
+
+def test_step_5_finds_another_request() -> None:
+    """One changed value in the caller's file is enough."""
+    other = canonicalize({**REQUEST, "temperature": 0.8})
+    fault = _sole_fault(RECEIPT, request=other)
+
+    assert fault.number == 5
+    assert "the given request has" in fault.message
+
+
+def test_step_5_finds_another_request_in_the_report() -> None:
+    """The report's own request counts too."""
+    stored = _edited(lambda document: document.update(request={"model": "other"}))
+    fault = _sole_fault(_issued(stored), stored=stored)
+
+    assert fault.number == 5
+    assert "the report's request has" in fault.message
+
+
+def test_step_5_finds_a_request_that_is_not_strict_json() -> None:
+    """A doubtful file is refused, not hashed."""
+    fault = _sole_fault(RECEIPT, request=b'{"model":"a","model":"b"}')
+
+    assert fault.number == 5
+    assert "given twice" in fault.message
+
+
+def test_step_6_finds_another_output() -> None:
+    """A newline added by an editor is another text."""
+    fault = _sole_fault(RECEIPT, output=OUTPUT + b"\n")
+
+    assert fault.number == 6
+    assert "the given output's bytes have" in fault.message
+
+
+@pytest.mark.parametrize("answer", ["another", 5])
+def test_step_6_finds_another_answer_in_the_report(answer: object) -> None:
+    """The report's own answer counts too."""
+    stored = _edited(lambda document: document.update(answer=answer))
+
+    assert _sole_fault(_issued(stored), stored=stored).number == 6
+
+
+def test_step_7_finds_a_sample_with_another_text() -> None:
+    """The companion's digests hold the samples in place."""
+    document = json.loads(REPORT)
+    document["samples"][2]["text"] = "swapped"
+    stored = json.dumps(document).encode("utf-8")
+    fault = _sole_fault(_issued(stored), stored=stored)
+
+    assert fault.number == 7
+    assert "digest of sample 2" in fault.message
+
+
+@pytest.mark.parametrize("samples", [None, {}, [None], [{"index": "0"}]])
+def test_step_7_finds_samples_out_of_form(samples: object) -> None:
+    """A report from elsewhere is not trusted to have our shapes."""
+    stored = _edited(lambda document: document.update(samples=samples))
+
+    assert _sole_fault(_issued(stored), stored=stored).number == 7
+
+
+def test_step_7_is_skipped_without_sample_texts() -> None:
+    """There is nothing to compare a digest with."""
+    stored = report(samples=[])
+
+    assert _outcomes(check_receipt(_issued(stored), report=stored))[7] is Outcome.SKIPPED
+
+
+@UNHURRIED
+@given(data=st.data())
+def test_any_changed_byte_of_a_report_is_found(data: st.DataObject) -> None:
+    """Steps 2 and 3 find it, whatever else the change does."""
+    position = data.draw(st.integers(min_value=0, max_value=len(REPORT) - 1))
+    byte = data.draw(st.integers(min_value=0, max_value=255).filter(REPORT[position].__ne__))
+    changed = REPORT[:position] + bytes([byte]) + REPORT[position + 1 :]
+    outcomes = _outcomes(check_receipt(RECEIPT, report=changed))
+
+    assert outcomes[2] is Outcome.FAILED
+    assert outcomes[3] is Outcome.FAILED

@@ -1,0 +1,1 @@
+"""Frozen receipts, a report, and content identifiers from other implementations."""
