@@ -1,4 +1,4 @@
-"""Celery's settings, loaded by name and imported by nobody. Every public name here is one of them."""
+"""Celery's settings, loaded by name and imported by nobody; every public name is a setting."""
 
 from tasks import settings as _settings_module
 

@@ -50,7 +50,7 @@ def demo(
         supervisor.stop()
         redis_server.stop(settings.data_dir / "redis")
     board.summary(console)
-    _next_steps(console, folder, board.first_job)
+    _next_steps(console, board.first_job)
 
 
 def _configure(folder: Path) -> None:
@@ -103,7 +103,9 @@ def _wait_for_worker(board: Board, supervisor: Supervisor, folder: Path, began: 
     ledger = None
     while True:
         seconds = time.monotonic() - began
-        board.say(f"starting Redis, the ledger, {MODEL} on the CPU, maintenance, beat … {seconds:.0f} s")
+        board.say(
+            f"starting Redis, the ledger, {MODEL} on the CPU, maintenance, beat … {seconds:.0f} s"
+        )
         if ledger is None:
             try:
                 ledger = wiring.client().ledger
@@ -112,7 +114,9 @@ def _wait_for_worker(board: Board, supervisor: Supervisor, folder: Path, began: 
         if ledger is not None:
             with ledger.read() as tx:
                 rows = workers.list(tx)
-            if any(row.state in ("idle", "busy") and row.facts.get("model") == MODEL for row in rows):
+            if any(
+                row.state in ("idle", "busy") and row.facts.get("model") == MODEL for row in rows
+            ):
                 board.say(f"ready after {seconds:.1f} s")
                 return
         failed = [child.name for child in supervisor.watch()]
@@ -125,7 +129,7 @@ def _wait_for_worker(board: Board, supervisor: Supervisor, folder: Path, began: 
         time.sleep(0.2)
 
 
-def _next_steps(console: Console, folder: Path, job_id: str | None) -> None:
+def _next_steps(console: Console, job_id: str | None) -> None:
     config = os.environ["HONEYFLOW_CONFIG"]
     honeyflow = Path(sys.executable).with_name("honeyflow")
     shown = honeyflow.relative_to(Path.cwd()) if honeyflow.is_relative_to(Path.cwd()) else honeyflow

@@ -52,7 +52,11 @@ def show(
     for change in history:
         at = datetime.fromtimestamp(change.at, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
         table.add_row(
-            at, str(change.source or "–"), str(change.target), str(change.fence), change.reason or ""
+            at,
+            str(change.source or "–"),
+            str(change.target),
+            str(change.fence),
+            change.reason or "",
         )
     console.print(table)
     if drawn:

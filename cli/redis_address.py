@@ -8,6 +8,7 @@ import socket
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from cli.errors import RedisAddressInvalid, RedisPortTaken
 
@@ -29,12 +30,12 @@ class RedisAddress:
         """The address for Celery's broker and result settings; the port if there is one."""
         if self.port is not None:
             return f"redis://{LOOPBACK}:{self.port}/0"
-        return f"redis+socket://{self.unix_socket}"
+        return f"redis+socket://{quote(str(self.unix_socket))}"
 
     @property
     def client_url(self) -> str:
         """The same address as `redis.Redis.from_url` reads it."""
-        return self.url if self.port is not None else f"unix://{self.unix_socket}"
+        return self.url.replace("redis+socket://", "unix://", 1)
 
 
 def choose_address(*, port: int | None, unix_socket: Path | None) -> RedisAddress:
@@ -82,7 +83,7 @@ def _require_usable_socket(path: Path) -> None:
     length = len(os.fsencode(path))
     if length > _SOCKET_PATH_BYTES:
         raise RedisAddressInvalid(
-            f"{path} is too long for a Unix socket: {length} bytes of at most {_SOCKET_PATH_BYTES}.",
+            f"{path} is too long for a Unix socket: {length} bytes, at most {_SOCKET_PATH_BYTES}.",
             suggested_action="Choose a directory with a shorter path, or a port.",
             details={"path": str(path), "bytes": length, "most_bytes": _SOCKET_PATH_BYTES},
         )

@@ -17,6 +17,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import string
 from pathlib import Path
 
 from cli.errors import RedisDirectoryUnusable
@@ -128,8 +129,8 @@ class RedisDirectory:
 
     def _write(self, path: Path, text: str) -> None:
         fresh = path.with_name(f"{path.name}.new")
-        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(text.encode("utf-8", errors="surrogateescape"))
+        fresh.touch(mode=0o600)
+        fresh.write_text(text, encoding="utf-8")
         fresh.replace(path)
 
     def _unusable(self, error: OSError) -> RedisDirectoryUnusable:
@@ -163,10 +164,6 @@ def configuration(address: RedisAddress, *, daemonize: bool = False) -> str:
 
 
 def _quoted(path: Path) -> str:
-    plain = b"/._-+=@%,:"
-    return '"{}"'.format(
-        "".join(
-            chr(byte) if chr(byte).isalnum() and byte < 128 or byte in plain else f"\\x{byte:02x}"
-            for byte in os.fsencode(path)
-        )
-    )
+    plain = (string.ascii_letters + string.digits + "/._-+=@%,:").encode("ascii")
+    letters = [chr(byte) if byte in plain else f"\\x{byte:02x}" for byte in os.fsencode(path)]
+    return f'"{"".join(letters)}"'

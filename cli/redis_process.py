@@ -115,7 +115,10 @@ def launch(
         finally:
             os.close(lock)
         try:
-            return _await_answer(files, address, process, log_start, timeout_s), process
+            found = _await_answer(files, address, process, log_start, timeout_s)
+            if daemonize:
+                process.wait()
+            return found, process
         except RedisPortTaken:
             # A port that was free can be taken by somebody else before the server binds it.
             if port != 0 or attempt == _PORT_TRIES:
@@ -162,7 +165,7 @@ def _spawn(program: Path, files: RedisDirectory, lock: int) -> subprocess.Popen[
     except OSError as error:
         raise RedisStartFailed(
             f"{program} cannot be run: {error.strerror or error}.",
-            suggested_action="Install `honeyflow[embedded]` anew, or a redis-server of your system.",
+            suggested_action="Install `honeyflow[embedded]` anew, or your system's redis-server.",
             details={"program": str(program), "errno": error.errno},
         ) from error
 

@@ -1,8 +1,8 @@
 """A real Redis server of our own, for a machine that has none: started, watched, stopped.
 
-The program comes from the wheel of the extra `honeyflow[embedded]`, or else from PATH. It listens on
-loopback or on a Unix socket of mode 700, writes an append-only file and evicts nothing. Its files
-are described in `cli/redis_directory.py`. Times are seconds.
+The program comes from the wheel of the extra `honeyflow[embedded]`, or else from PATH. It listens
+on loopback or on a Unix socket of mode 700, writes an append-only file and evicts nothing. Its
+files are described in `cli/redis_directory.py`. Times are seconds.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ SOCKET_NAME = "redis.sock"
 class RedisServer:
     """A Redis server on a directory, living between `start` and `stop`.
 
-    `port` is one of 127.0.0.1, 0 for any free one, None for no TCP; `unix_socket` is a path to listen
-    on as well. With neither it is `redis.sock` in the directory, which only this user can reach.
+    `port` is one of 127.0.0.1, 0 for any free one, None for no TCP; `unix_socket` is a path to
+    listen on as well. With neither it is `redis.sock` in the directory, for this user alone.
     The server has a session of its own, so that Ctrl-C in a terminal stops the workers before it.
     If this process is killed the server stays; the next start finds it, `stop_detached` ends it.
     """

@@ -81,7 +81,7 @@ class Supervisor:
             try:
                 child.process.wait(timeout=max(0.1, until - time.monotonic()))
             except subprocess.TimeoutExpired:
-                logger.error("%s did not stop within %.0f s; killed", child.name, self.grace_s)
+                logger.warning("%s did not stop within %.0f s; killed", child.name, self.grace_s)
                 child.process.kill()
                 child.process.wait()
             child.process = None
@@ -97,7 +97,7 @@ class Supervisor:
                 stderr=subprocess.STDOUT if output else None,
                 # Of its own, so that Ctrl-C reaches us alone and the drain is ours to order.
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 - one prctl, no locks
             )
         finally:
             if output is not None:

@@ -1,6 +1,6 @@
-from executors.config import EngineConfig
 from executors.base import Executor, ProgressCallback
+from executors.config import EngineConfig
 from executors.errors import *
-from executors.errors import ExecutorError, EngineDead, RequestAborted
+from executors.errors import EngineDead, ExecutorError, RequestAborted
+from executors.registry import available_engines, create
 from executors.types import *
-from executors.registry import create, available_engines

@@ -24,9 +24,7 @@ class AnswerText:
         self._text = ""
         self._given = 0
         # Decoding token by token costs time, so it is done only for someone who needs it.
-        self._stream: Any = (
-            DecodeStream(skip_special_tokens=True) if incremental or stop else None
-        )
+        self._stream: Any = DecodeStream(skip_special_tokens=True) if incremental or stop else None
 
     def push(self, token: int) -> bool:
         """Add a token; True if a stop string is complete now."""

@@ -5,7 +5,7 @@
 2. `generate` is an async generator of one request's events: `Started`, any number of `Token`,
    `Metrics` and `Narration`, then exactly one `End` or `Error`. Many run at once, on one event loop,
    the one `load` was called on. The engine's death raises `EngineDead` instead of an `Error`, and a
-   request that this model cannot run raises `RequestInvalid` before `Started`.
+   request that this model cannot run raises `RequestInvalid` before any `Token`.
 3. Closing the generator early, or cancelling the task that reads it, aborts that request in the
    engine and no other.
 4. `cancel` does the same from outside by request id; the generator then raises `RequestAborted`.

@@ -178,14 +178,12 @@ class BatchScheduler:
         if joining:
             self._join(joining, prompts)
 
-    def _join(
-        self, joining: list[Sequence], prompts: dict[tuple[int, ...], Prefix | None]
-    ) -> None:
+    def _join(self, joining: list[Sequence], prompts: dict[tuple[int, ...], Prefix | None]) -> None:
         new = [prompt for prompt, prefix in prompts.items() if prefix is None]
         if new:
-            for prompt, prefix in zip(new, self._model.prefill(new), strict=True):
-                prompts[prompt] = prefix
-                self._model.remember(prompt, prefix)
+            for prompt, computed in zip(new, self._model.prefill(new), strict=True):
+                prompts[prompt] = computed
+                self._model.remember(prompt, computed)
         prefixes = [prefix for s in joining if (prefix := prompts[s.prompt]) is not None]
         logits = torch.stack([prefix.logits for prefix in prefixes])
         for sequence, prefix, ended in zip(

@@ -33,7 +33,7 @@ READERS = 4
 
 # Options that change how fast or how observably an engine answers, and not what it answers.
 NEUTRAL_OPTIONS = frozenset(
-    {"disable_log_stats", "prefix_cache_tokens", "start_timeout_s", "threads"}
+    {"disable_log_stats", "prefix_cache_tokens", "script", "start_timeout_s", "threads"}
 )
 
 

@@ -18,7 +18,9 @@ def check_sampling(sampling: Sampling) -> None:
     """Refuse sampling fields that no engine could follow; raises `RequestInvalid`."""
     s = sampling
     _require(s.max_tokens >= 1, "max_tokens", s.max_tokens, "at least 1")
-    _require(_finite(s.temperature) and s.temperature >= 0, "temperature", s.temperature, "0 or more")
+    _require(
+        _finite(s.temperature) and s.temperature >= 0, "temperature", s.temperature, "0 or more"
+    )
     _require(0 < s.top_p <= 1, "top_p", s.top_p, "above 0 and at most 1")
     _require(s.top_k >= 0, "top_k", s.top_k, "0 (off) or more")
     _require(0 <= s.min_p <= 1, "min_p", s.min_p, "between 0 and 1")

@@ -32,18 +32,18 @@ class Prefix:
     logits: torch.Tensor
 
 
-class SlotLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers leaves it untyped
+class SlotLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]  # of transformers
     """One layer's slots. The model calls `update` once per step with one new token per row."""
 
     is_sliding = False
+    keys: Any
+    values: Any
 
     def __init__(self, slots: SlotCache) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # of transformers
         self._slots = slots
 
-    def lazy_initialization(
-        self, key_states: torch.Tensor, value_states: torch.Tensor
-    ) -> None:
+    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         """Nothing: `reserve` makes the tensors, with the first row that joins."""
 
     def update(
@@ -68,7 +68,9 @@ class SlotLayer(CacheLayerMixin):  # type: ignore[misc]  # transformers leaves i
         """No maximum."""
         return -1
 
-    def reserve(self, like_key: torch.Tensor, like_value: torch.Tensor, size: tuple[int, int]) -> None:
+    def reserve(
+        self, like_key: torch.Tensor, like_value: torch.Tensor, size: tuple[int, int]
+    ) -> None:
         """Grow to `size` (rows, width), keeping what is there."""
         self.keys = _grown(self.keys if self.is_initialized else None, like_key, size)
         self.values = _grown(self.values if self.is_initialized else None, like_value, size)
@@ -91,7 +93,7 @@ class SlotCache:
         self.lengths = torch.zeros(0, dtype=torch.long, device=device)
         self.row_index = torch.zeros(0, dtype=torch.long, device=device)
         self._layers = [SlotLayer(self) for _ in range(layers)]
-        self.cache = Cache(layers=self._layers)
+        self.cache = Cache(layers=[*self._layers])
         self._lengths: list[int] = []
 
     def join(self, prefix: Prefix) -> None:
@@ -137,12 +139,8 @@ class SlotCache:
 
     def bytes(self) -> int:
         """Memory that the slots hold."""
-        return sum(
-            tensor.nbytes
-            for layer in self._layers
-            if layer.is_initialized
-            for tensor in (layer.keys, layer.values)
-        )
+        ready = [layer for layer in self._layers if layer.is_initialized]
+        return sum(int(layer.keys.nbytes) + int(layer.values.nbytes) for layer in ready)
 
     def _reserve(self, prefix: Prefix | None, *, rows: int, width: int) -> None:
         have_rows, have_width = self._size
@@ -160,9 +158,7 @@ class SlotCache:
             layer.reserve(key, value, self._size)
 
 
-def _grown(
-    old: torch.Tensor | None, like: torch.Tensor, size: tuple[int, int]
-) -> torch.Tensor:
+def _grown(old: torch.Tensor | None, like: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     heads, _, depth = like.shape
     new = like.new_zeros((size[0], heads, size[1], depth))
     if old is not None:

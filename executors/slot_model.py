@@ -71,7 +71,7 @@ class SlotModel:
         )
         ends = torch.tensor(lengths, device=self._device)
         positions = torch.arange(width, device=self._device)
-        cache = DynamicCache()
+        cache: Any = DynamicCache()
         kept, place = torch.unique(ends - 1, return_inverse=True)
         logits = self._model(
             input_ids=ids,
@@ -109,9 +109,22 @@ class SlotModel:
         last: torch.Tensor = logits[:, -1]
         return last
 
-    @torch.inference_mode()
     def verify(self) -> None:
         """Compare with the model's own forward pass; raises `ModelInvalid` if they differ."""
+        try:
+            self._verify()
+        except ModelInvalid:
+            raise
+        except Exception as error:
+            # An architecture that wants other arguments fails inside its own code.
+            raise ModelInvalid(
+                f"this architecture ({type(self._model).__name__}) cannot be batched by the "
+                f"transformers engine: {type(error).__name__}: {error}",
+                suggested_action="Use the vllm engine for this model.",
+            ) from error
+
+    @torch.inference_mode()
+    def _verify(self) -> None:
         vocabulary = self._model.config.get_text_config().vocab_size
         texts = [[token % vocabulary for token in prompt] for prompt in CHECK_PROMPTS]
         prefixes = self.prefill([tuple(text) for text in texts])
@@ -168,7 +181,9 @@ class SlotModel:
 def _layer_kinds(config: Any) -> tuple[str, ...]:
     kinds = getattr(config, "layer_types", None)
     if not kinds:
-        kinds = ["sliding_attention" if getattr(config, "sliding_window", None) else "full_attention"]
+        kinds = [
+            "sliding_attention" if getattr(config, "sliding_window", None) else "full_attention"
+        ]
     unknown = set(kinds) - SUPPORTED_LAYERS
     if unknown:
         raise ModelInvalid(

@@ -67,10 +67,10 @@ MEMORY_PATTERNS = (
     MemoryPattern(
         pattern=re.compile(
             rf"Available memory on node \S+ \({_NUMBER}/{_NUMBER} GiB\).*?"
-            rf"less than .*?\({_NUMBER}(?:/{_NUMBER})? GiB\)",
+            rf"less than [^(]*\((?:{_NUMBER}, )?{_NUMBER}(?:/{_NUMBER})? GiB\)",
             re.DOTALL,
         ),
-        required=3,
+        required=4,
         available=1,
     ),
     MemoryPattern(pattern=re.compile(r"No available memory for the cache blocks")),
@@ -125,7 +125,7 @@ def start_error(
         if match:
             return _out_of_memory(engine, known, match, root_cause(lines) or raised)
     reason = (
-        (root_cause(lines) if "Engine core initialization failed" in raised else None)
+        (root_cause(lines) if any(words in raised for words in _WRAPPERS) else None)
         or death_by_signal(exit_codes)
         or raised
         or last_words(lines)

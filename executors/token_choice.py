@@ -9,12 +9,14 @@ plain, truncated), because the order in which probabilities are summed is part o
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 
 import torch
 
 from executors.types import Sampling
+
+Kind = Callable[[torch.Tensor, Sequence["Draw"]], list[int]]
 
 
 class Draw:
@@ -55,9 +57,7 @@ class Draw:
             )
         if (s.presence_penalty or s.frequency_penalty) and self._counts:
             index = torch.tensor(list(self._counts), device=row.device)
-            counts = torch.tensor(
-                list(self._counts.values()), device=row.device, dtype=row.dtype
-            )
+            counts = torch.tensor(list(self._counts.values()), device=row.device, dtype=row.dtype)
             row[index] -= s.frequency_penalty * counts + s.presence_penalty
         if s.logit_bias:
             index = torch.tensor(list(s.logit_bias), device=row.device)
@@ -89,10 +89,10 @@ def choose(logits: torch.Tensor, draws: Sequence[Draw]) -> tuple[list[int], list
     return tokens, _logprobs(original, draws, tokens)
 
 
-def _groups(
-    draws: Sequence[Draw],
-) -> list[tuple[list[int], _Kind]]:
-    greedy, plain, truncated = [], [], []
+def _groups(draws: Sequence[Draw]) -> list[tuple[list[int], Kind]]:
+    greedy: list[int] = []
+    plain: list[int] = []
+    truncated: list[int] = []
     for row, draw in enumerate(draws):
         (greedy if draw.greedy else truncated if draw.truncated else plain).append(row)
     kinds = ((greedy, _greedy), (plain, _plain), (truncated, _truncated))
@@ -105,7 +105,8 @@ def _greedy(logits: torch.Tensor, draws: Sequence[Draw]) -> list[int]:
 
 
 def _plain(logits: torch.Tensor, draws: Sequence[Draw]) -> list[int]:
-    probabilities = torch.softmax(logits / _column(logits, [d.sampling.temperature for d in draws]), -1)
+    scaled = logits / _column(logits, [d.sampling.temperature for d in draws])
+    probabilities = torch.softmax(scaled, dim=-1)
     chosen: list[int] = _invert(probabilities, draws).tolist()
     return chosen
 

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import transformers
 from tokenizers import Tokenizer
+from transformers.utils.logging import disable_progress_bar
 
 from executors import devices
 from executors.config import EngineConfig
@@ -59,9 +60,7 @@ def engine_version() -> str:
 def check_config(config: EngineConfig) -> None:
     """Refuse settings, devices and sizes that this engine cannot follow, before anything is read."""
     devices.check_device_name(config.device)
-    devices.check_no_tensor_parallel(
-        engine="transformers", tensor_parallel=config.tensor_parallel
-    )
+    devices.check_no_tensor_parallel(engine="transformers", tensor_parallel=config.tensor_parallel)
     _refuse(config.quantization is not None, "quantization", config.quantization)
     _refuse(
         config.attention_backend not in (None, *ATTENTION),
@@ -129,7 +128,7 @@ def _load(config: EngineConfig) -> Loaded:
             "the model has no tokenizer.json, which this engine needs",
             suggested_action="Save the tokenizer as a fast one, or use the vllm engine.",
         )
-    model = transformers.AutoModelForCausalLM.from_pretrained(
+    model: Any = transformers.AutoModelForCausalLM.from_pretrained(
         config.path,
         local_files_only=True,
         trust_remote_code=False,
@@ -205,5 +204,5 @@ def _refuse(wrong: bool, name: str, value: object) -> None:
 
 def _quiet() -> None:
     # Progress bars on standard error are no log; ours goes through `on_progress`.
-    transformers.utils.logging.disable_progress_bar()
+    disable_progress_bar()  # type: ignore[no-untyped-call]  # of transformers
     logging.getLogger("transformers").setLevel(logging.ERROR)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import sqlalchemy as sa
 
-from ledger import bodies, endings, samples, sessions, tables
+from ledger import bodies, endings, samples, sessions, tables, views
 from ledger.states import TERMINAL, State
 from ledger.tables import jobs
 from ledger.transaction import Transaction
@@ -61,7 +61,6 @@ _NO_REQUEST = {
     "retriable": False,
 }
 _NEWEST = 2**62
-_ROW = sa.select(jobs).where(THE_JOB)
 _ATTENTION = (
     sa.select(
         tables.sessions.c.closed_at,
@@ -139,17 +138,16 @@ def attention(tx: Transaction, session: str, held: Iterable[str] = ()) -> Attent
 def _taken(tx: Transaction, job: Job, request: bytes | None) -> Claim | Refusal:
     if request is None or bodies.digest_of(request) != job.request_digest:
         endings.fail(tx, job_id=job.id, fence=job.fence, error=_NO_REQUEST)
-        return Refusal(reason=RefusalReason.ENDED, job=job)
+        return Refusal(reason=RefusalReason.ENDED, job=views.get(tx, job.id))
     kept = samples.of(tx, job.id) if job.fence > 1 else []
     return Claim(job=job, request=request, samples=kept)
 
 
 def _explained(tx: Transaction, job_id: str, number: int) -> Refusal | None:
     """Why the claim got nothing; None if by now there is no reason."""
-    row = tx.row(_ROW, {"the_job": job_id})
-    if row is None:
+    job = views.get(tx, job_id)
+    if job is None:
         return Refusal(reason=RefusalReason.UNKNOWN)
-    job = job_of(row)
     if job.state in TERMINAL:
         return Refusal(reason=RefusalReason.ENDED, job=job)
     if job.state is State.RUNNING:

@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ledger import bodies, receipts, reviews
+from ledger import bodies, receipts, reviews, views
 from ledger.states import State
 from ledger.tables import jobs
 from ledger.transaction import Transaction
@@ -107,7 +107,6 @@ _REQUEST_CANCEL = (
     )
     .returning(jobs)
 )
-_ROW = sa.select(jobs).where(THE_JOB)
 
 
 def commit(
@@ -199,8 +198,7 @@ def cancel(tx: Transaction, *, job_id: str, reason: str) -> Job | None:
         row = tx.row(_REQUEST_CANCEL, asked)
         if row is not None:
             return job_of(row)
-    row = tx.row(_ROW, {"the_job": job_id})
-    return None if row is None else job_of(row)
+    return views.get(tx, job_id)
 
 
 def finish_cancel(

@@ -54,9 +54,7 @@ def _enter(
 ) -> list[Job]:
     if not rows:
         return []
-    # In one order everywhere, so that two submitters of the same ids do not wait in a ring.
-    ordered = sorted(rows, key=lambda row: str(row["id"]))
-    entered = tx.rows(_INSERT, ordered)
+    entered = tx.rows(_INSERT, _firsts(rows))
     changes.append(tx, entered, reason=reason)
     created = {row["id"]: job_of(row, created=True) for row in entered}
     if len(created) == len(new):
@@ -68,6 +66,18 @@ def _enter(
         else _same(job, row["request_digest"], by_id, by_key)
         for job, row in zip(new, rows, strict=True)
     ]
+
+
+def _firsts(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of rows with one id or key the first; by id, so that no two submitters wait in a ring."""
+    ids: dict[str, dict[str, Any]] = {}
+    keys: set[str] = set()
+    for row in rows:
+        key = row["idempotency_key"]
+        if row["id"] not in ids and key not in keys:
+            ids[row["id"]] = row
+            keys |= {key} - {None}
+    return [ids[job_id] for job_id in sorted(ids)]
 
 
 def _existing(

@@ -72,13 +72,14 @@ _LOGIN_WORDS = (
 )
 
 
-def translated(error: exc.SQLAlchemyError, *, place: str) -> LedgerError:
+def translated(error: exc.SQLAlchemyError | sqlite3.Error, *, place: str) -> LedgerError:
     """The error of ours that an error of the driver stands for."""
     kind = _kind(error)
     cause = getattr(error, "orig", None) or error
     reason = " ".join(str(cause).split()) or type(cause).__name__
+    stop = "" if reason.endswith((".", "?", "!")) else "."
     return kind(
-        f"The ledger at {place}: {reason}.".replace("..", "."),
+        f"The ledger at {place}: {reason}{stop}",
         suggested_action=_ACTIONS[kind],
         details={"place": place, "driver_error": type(cause).__name__},
     )
@@ -91,22 +92,20 @@ def unstorable(error: Exception) -> InvalidValue:
     )
 
 
-def _kind(error: exc.SQLAlchemyError) -> type[LedgerError]:
+def _kind(error: exc.SQLAlchemyError | sqlite3.Error) -> type[LedgerError]:
+    cause = getattr(error, "orig", error)
+    if isinstance(cause, sqlite3.Error):
+        name = getattr(cause, "sqlite_errorname", "")
+        return next((kind for start, kind in _SQLITE if name.startswith(start)), LedgerError)
     if isinstance(error, exc.TimeoutError):
         return LedgerBusy
     if isinstance(error, exc.DBAPIError):
-        is_sqlite = isinstance(error.orig, sqlite3.Error)
-        return _sqlite_kind(error) if is_sqlite else _postgres_kind(error)
+        return _postgres_kind(error)
     # Values that a bind processor or an encoder refused arrive as StatementError.
     refused = isinstance(error, exc.StatementError) and isinstance(
         error.orig, ValueError | OverflowError | TypeError
     )
     return InvalidValue if refused else LedgerError
-
-
-def _sqlite_kind(error: exc.DBAPIError) -> type[LedgerError]:
-    name = getattr(error.orig, "sqlite_errorname", "")
-    return next((kind for start, kind in _SQLITE if name.startswith(start)), LedgerError)
 
 
 def _postgres_kind(error: exc.DBAPIError) -> type[LedgerError]:

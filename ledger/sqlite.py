@@ -97,14 +97,13 @@ def create_file(path: Path) -> None:
         LedgerRefused: it cannot be made there.
     """
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        # Never opened when it is there: closing any descriptor of the file drops the POSIX locks
+        # that SQLite holds on it in this process, and others would then delete a WAL in use.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        pass
     except OSError as error:
-        raise LedgerRefused(
-            f"The ledger {path} cannot be made: {error.strerror}.",
-            suggested_action="Choose a directory that this user can write to.",
-            details={"place": str(path)},
-        ) from error
+        raise _refused(path, error) from error
     connection = sqlite3.connect(path, isolation_level=None, timeout=BUSY_TIMEOUT_S)
     try:
         tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
@@ -126,11 +125,21 @@ def create_file(path: Path) -> None:
 
 @contextmanager
 def migration_lock(path: Path) -> Iterator[None]:
-    """Keep every other process from migrating this file."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with open(f"{path}.migration-lock", "a", opener=_private) as held:
+    """Keep every other process from migrating this file; its directory is made where needed.
+
+    Raises:
+        LedgerRefused: it cannot be made there.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        held = os.open(f"{path}.migration-lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise _refused(path, error) from error
+    try:
         fcntl.flock(held, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(held)
 
 
 class SameFile:
@@ -197,5 +206,9 @@ def engine(path: Path, *, readonly: bool) -> sa.Engine:
     return made
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+def _refused(path: Path, error: OSError) -> LedgerRefused:
+    return LedgerRefused(
+        f"The ledger {path} cannot be made: {error.strerror}.",
+        suggested_action="Choose a directory that this user can write to.",
+        details={"place": str(path)},
+    )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -62,7 +63,7 @@ class Ledger:
             LedgerUnavailable, LedgerRefused, LedgerDamaged, LedgerFull: it cannot be used now.
         """
         parsed = _parsed(url)
-        place = parsed.set(password=None).render_as_string(hide_password=False)
+        place = _shown(parsed)
         with _translated(place):
             if parsed.get_backend_name() == "sqlite":
                 clock = clock or SqliteClock()
@@ -77,39 +78,52 @@ class Ledger:
         if migrate:
             with sqlite.migration_lock(path):
                 sqlite.create_file(path)
-                _upgrade(sqlite.engine(path, readonly=False), place)
+                migrating = sqlite.engine(path, readonly=False)
+                try:
+                    _upgrade(migrating, place)
+                finally:
+                    migrating.dispose()
         sqlite.require_file(path)
-        reader = sqlite.engine(path, readonly=True)
-        with reader.connect() as connection:
-            schema.require_current(connection, place=place)
-        return cls(
-            place=place,
-            dialect="sqlite",
-            writer=sqlite.engine(path, readonly=False),
-            reader=reader,
-            clock=clock,
-            path=path,
-        )
+        with ExitStack() as on_failure:
+            writer = sqlite.engine(path, readonly=False)
+            on_failure.callback(writer.dispose)
+            reader = sqlite.engine(path, readonly=True)
+            on_failure.callback(reader.dispose)
+            with reader.connect() as connection:
+                schema.require_current(connection, place=place)
+            ledger = cls(
+                place=place,
+                dialect="sqlite",
+                writer=writer,
+                reader=reader,
+                clock=clock,
+                path=path,
+            )
+            on_failure.pop_all()
+        return ledger
 
     @classmethod
     def _open_postgres(cls, url: sa.URL, place: str, *, migrate: bool, clock: Clock) -> Ledger:
         engine = postgres.engine(url.set(drivername="postgresql+psycopg"))
-        with engine.begin() as connection:
-            postgres.require_version(connection)
-            current = schema.is_current(connection, place=place)
-        if migrate and not current:
-            _upgrade(engine, place, dispose=False)
-        with engine.begin() as connection:
-            schema.require_current(connection, place=place)
-            postgres.raise_change_base(connection)
-        return cls(
-            place=place,
-            dialect="postgresql",
-            writer=engine,
-            reader=postgres.reader(engine),
-            clock=clock,
-            path=None,
-        )
+        with ExitStack() as on_failure:
+            on_failure.callback(engine.dispose)
+            with engine.begin() as connection:
+                postgres.require_version(connection)
+            if migrate:
+                _upgrade(engine, place)
+            with engine.begin() as connection:
+                schema.require_current(connection, place=place)
+                postgres.raise_change_base(connection)
+            ledger = cls(
+                place=place,
+                dialect="postgresql",
+                writer=engine,
+                reader=postgres.reader(engine),
+                clock=clock,
+                path=None,
+            )
+            on_failure.pop_all()
+        return ledger
 
     @contextmanager
     def write(self) -> Iterator[Transaction]:
@@ -201,21 +215,34 @@ def _parsed(url: str) -> sa.URL:
     return parsed
 
 
-def _upgrade(engine: sa.Engine, place: str, *, dispose: bool = True) -> None:
-    try:
-        with engine.begin() as connection:
-            if engine.dialect.name == "postgresql":
-                postgres.lock_migration(connection)
-            if not schema.is_current(connection, place=place):
-                schema.upgrade(connection)
-    finally:
-        if dispose:
-            engine.dispose()
+def _shown(url: sa.URL) -> str:
+    """The URL without anything secret in it."""
+    query = {name: value for name, value in url.query.items() if "password" not in name}
+    bare = sa.URL.create(
+        url.drivername,
+        username=url.username,
+        host=url.host,
+        port=url.port,
+        database=url.database,
+        query=query,
+    )
+    return bare.render_as_string()
+
+
+def _upgrade(engine: sa.Engine, place: str) -> None:
+    with engine.connect() as connection:
+        if schema.is_current(connection, place=place):
+            return
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            postgres.lock_migration(connection)
+        if not schema.is_current(connection, place=place):
+            schema.upgrade(connection)
 
 
 @contextmanager
 def _translated(place: str) -> Iterator[None]:
     try:
         yield
-    except exc.SQLAlchemyError as error:
+    except (exc.SQLAlchemyError, sqlite3.Error) as error:
         raise faults.translated(error, place=place) from error

@@ -66,8 +66,8 @@ class Transaction:
             return self._connection.execute(chosen, parameters)
         except exc.SQLAlchemyError as error:
             raise faults.translated(error, place=self.place) from error
-        except (UnicodeEncodeError, OverflowError) as error:
-            # The drivers let these through as they are.
+        except (ValueError, OverflowError, TypeError) as error:
+            # What the drivers cannot encode, they let through as it is.
             raise faults.unstorable(error) from error
 
     def rows(

@@ -82,7 +82,7 @@ def unlocked(chosen: sa.Select[Any]) -> sa.ColumnElement[bool]:
     Skipping those keeps sweeps and workers from waiting for each other in a ring; a sweep comes
     again.
     """
-    return jobs.c.id.in_(chosen.with_for_update(skip_locked=True, key_share=True))
+    return _once(chosen.with_for_update(skip_locked=True, key_share=True))
 
 
 def in_turn(chosen: sa.Select[Any]) -> sa.ColumnElement[bool]:
@@ -90,5 +90,9 @@ def in_turn(chosen: sa.Select[Any]) -> sa.ColumnElement[bool]:
 
     Rows are locked by id, one order everywhere, so that no two writers wait for each other.
     """
-    ordered = chosen.order_by(jobs.c.id)
-    return jobs.c.id.in_(ordered.with_for_update(key_share=True))
+    return _once(chosen.order_by(jobs.c.id).with_for_update(key_share=True))
+
+
+def _once(chosen: sa.Select[Any]) -> sa.ColumnElement[bool]:
+    # PostgreSQL may run a plain sub-select once per row, and choose others each time.
+    return jobs.c.id.in_(sa.select(chosen.cte("chosen").c.id))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
@@ -65,15 +65,15 @@ class NewJob:
                 f"The priority is {self.priority}; it goes from 0 (first) to 9.",
                 suggested_action="Use 0 interactive, 3 normal, 6 batch or 9 idle.",
             )
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for column in fields(self):
+            value = getattr(self, column.name)
             if isinstance(value, float) and not math.isfinite(value):
                 raise InvalidValue(
-                    f"{field.name} is {value}.", suggested_action="Use a finite number of seconds."
+                    f"{column.name} is {value}.", suggested_action="Use a finite number of seconds."
                 )
             if isinstance(value, str) and not storable(value):
                 raise InvalidValue(
-                    f"{field.name} has a character that cannot be stored: {value[:60]!r}.",
+                    f"{column.name} has a character that cannot be stored: {value[:60]!r}.",
                     suggested_action="Leave out NUL characters and lone surrogates.",
                 )
 
@@ -135,7 +135,7 @@ class Job:
     k: int | None
     rounds: int | None
     review: bool
-    created: bool = False
+    created: bool = field(default=False, compare=False)
 
     @property
     def ended(self) -> bool:

@@ -132,7 +132,7 @@ def _unavailable(error: Any) -> NvmlUnavailable:
     reason = str(error).rstrip(".")
     return NvmlUnavailable(
         f"NVIDIA's management library does not work here: {reason}.",
-        suggested_action=actions.get(error.value, "See whether `nvidia-smi` works on this machine."),
+        suggested_action=actions.get(error.value, "See whether `nvidia-smi` works here."),
         details={"nvml_error": error.value},
     )
 

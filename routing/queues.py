@@ -39,7 +39,7 @@ class Priority(IntEnum):
     IDLE = 9
 
 
-def parse_priority(value: int | str | None) -> Priority:
+def parse_priority(value: object) -> Priority:
     """Return the priority of a name, or of a number from 0 to 9 rounded down to its step.
 
     None is `Priority.NORMAL`: Redis would serve a message without a priority first, before
@@ -89,7 +89,7 @@ def validate_node_name(name: str) -> str:
     return _validated(name, kind="node", pattern=_NAME)
 
 
-def _validated(name: str, *, kind: str, pattern: re.Pattern[str]) -> str:
+def _validated(name: object, *, kind: str, pattern: re.Pattern[str]) -> str:
     if isinstance(name, str) and pattern.fullmatch(name):
         return name
     letters = "lower-case letters" if pattern is _NAME else "letters"

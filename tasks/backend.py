@@ -12,7 +12,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from celery import signature
-from celery.backends.redis import RedisBackend, ResultConsumer
+from celery.backends.redis import (  # type: ignore[attr-defined]
+    RedisBackend,
+    ResultConsumer,
+)
 from celery.exceptions import ChordError
 
 from ledger import Job, chords, samples
@@ -21,7 +24,7 @@ from tasks.errors import HoneyflowError
 _LOOK_AGAIN_S = 2.0
 
 
-class LedgerResultConsumer(ResultConsumer):
+class LedgerResultConsumer(ResultConsumer):  # type: ignore[misc]
     """Waits on Redis, and looks into the ledger now and then, so that no wait lasts for ever."""
 
     _looked = 0.0
@@ -46,7 +49,7 @@ class LedgerBackend(RedisBackend):
 
     ResultConsumer = LedgerResultConsumer
 
-    def get_task_meta(self, task_id: str, cache: bool = True) -> Any:
+    def get_task_meta(self, task_id: str, cache: bool = True) -> Any:  # noqa: FBT001, FBT002
         """A task's state: Redis's copy if it has ended there, else what the ledger says."""
         meta = super().get_task_meta(task_id, cache=cache)
         if meta["status"] in self.READY_STATES:
@@ -63,7 +66,8 @@ class LedgerBackend(RedisBackend):
             job = client.job(task_id)
         except HoneyflowError:
             return None
-        status, result = "PENDING", None
+        status: str = "PENDING"
+        result: Any = None
         if job.state == "succeeded":
             status, result = "SUCCESS", client.result_of(job).celery()
         elif job.state in ("failed", "dead"):
@@ -74,7 +78,12 @@ class LedgerBackend(RedisBackend):
             status, result = _progress(client.ledger, job)
         elif job.fence > 0:
             status = "RETRY"
-        meta = {"status": status, "result": result, "traceback": None, "children": []}
+        meta: dict[str, Any] = {
+            "status": status,
+            "result": result,
+            "traceback": None,
+            "children": [],
+        }
         return {**meta, "task_id": task_id, "date_done": None}
 
     def exception_to_python(self, exc: Any) -> Any:
@@ -91,7 +100,9 @@ class LedgerBackend(RedisBackend):
         with wiring.client().ledger.write() as tx:
             chords.expect(tx, group_id=group_id, size=chord_size)
 
-    def on_chord_part_return(self, request: Any, state: str, result: Any, **kwargs: Any) -> None:
+    def on_chord_part_return(  # type: ignore[override]
+        self, request: Any, state: str, result: Any, **kwargs: Any
+    ) -> None:
         """Count one part of a chord; whoever completes it sets off the body."""
         from tasks import wiring
 
@@ -104,7 +115,7 @@ class LedgerBackend(RedisBackend):
             return
         if standing != "mine":
             return
-        chord = signature(request.chord, app=self.app)
+        chord = signature(request.chord, app=self.app)  # type: ignore[attr-defined]
         failed = [job for job in members if job.state != "succeeded"]
         if failed:
             told = ", ".join(f"{job.id} is {job.state}" for job in failed)

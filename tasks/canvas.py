@@ -1,14 +1,15 @@
 """Celery's canvas, kept in the ledger: what a job shall set off when it has ended.
 
-`apply` is the sending half: it takes a call's canvas off the message and puts it into the job's row.
-`continue_from` is the finishing half: it stores Celery's copy of the result, and sets off callbacks,
-the next step of a chain and the body of a chord. Jobs of ours it sets off have ids that were fixed
-beforehand, so that doing it twice does nothing; callbacks of foreign tasks are at least once.
+`apply` is the sending half: it takes a call's canvas off the message and puts it into the job's
+row. `continue_from` is the finishing half: it stores Celery's copy of the result, and sets off
+callbacks, the next step of a chain and the body of a chord. Jobs of ours it sets off have ids that
+were fixed beforehand, so that doing it twice does nothing; callbacks of foreign tasks are at least
+once.
 """
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 import uuid
 from collections.abc import Mapping, Sequence
@@ -48,7 +49,7 @@ def apply(
         group_id=options.get("group_id"),
         group_index=options.get("group_index"),
         root_id=options.get("root_id"),
-        parent_id=options.get("parent_id") or (parent and parent.request.id),
+        parent_id=options.get("parent_id") or (parent.request.id if parent is not None else None),
     )
     result: AsyncResult[Any] = AsyncResult(ticket.job_id, app=app, task_name="tasks.infer")
     if options.get("add_to_parent", True) and parent is not None:
@@ -149,7 +150,7 @@ def _set_off(app: Celery, context: Context, result: Mapping[str, Any]) -> None:
             chain=rest,
             parent_id=context.id,
             root_id=context.root_id,
-            priority=priority,
+            priority=3 if priority is None else priority,
         )
 
 
@@ -161,13 +162,13 @@ def seconds_until(app: Celery, moment: Any, name: str) -> float | None:
         return float(moment)
     if isinstance(moment, str):
         try:
-            moment = datetime.datetime.fromisoformat(moment)
+            moment = dt.datetime.fromisoformat(moment)
         except ValueError as error:
             raise RequestInvalid(f"{name}: {moment!r} is not a time.") from error
-    if isinstance(moment, datetime.datetime):
+    if isinstance(moment, dt.datetime):
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=app.timezone)
-        return (moment - datetime.datetime.now(datetime.UTC)).total_seconds()
+        return float((moment - dt.datetime.now(dt.UTC)).total_seconds())
     raise RequestInvalid(f"{name}: give seconds or a datetime, not {type(moment).__name__}.")
 
 
@@ -197,7 +198,7 @@ def _plain(canvas: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _as_json(value: Any) -> Any:
-    if isinstance(value, datetime.datetime):
+    if isinstance(value, dt.datetime):
         return value.isoformat()
     if hasattr(value, "__json__"):
         return value.__json__()

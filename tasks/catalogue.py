@@ -1,7 +1,7 @@
-"""Which models and profiles there are: what ships, what lies in the data directory, what is configured.
+"""Which models and profiles there are: shipped, in the data directory, and configured.
 
-A model is a directory with `config.json`. `[models.NAME]` in honeyflow.toml gives its `path`, and may
-give `engine`, `max_num_seqs`, `quantization` and whatever else `executors.config.EngineConfig` takes.
+A model is a directory with `config.json`. `[models.NAME]` in honeyflow.toml gives its `path`, and
+may give `engine`, `max_num_seqs`, `quantization` and whatever else `executors.EngineConfig` takes.
 A profile is a table as in `profile.toml` beside a shipped model.
 """
 
@@ -99,6 +99,7 @@ def build(settings: Settings) -> Catalogue:
     """The catalogue these settings describe; later places win over earlier ones."""
     models: dict[str, Model] = {}
     profiles: dict[str, Profile] = {}
+    table: Mapping[str, Any]
     for folder in (_shipped_models(), settings.data_dir / "models"):
         for path in sorted(folder.glob("*/config.json")) if folder else ():
             models[path.parent.name] = Model(name=path.parent.name, path=path.parent)
@@ -112,7 +113,7 @@ def build(settings: Settings) -> Catalogue:
         if not str(path) or str(path) == ".":
             raise SettingsInvalid(
                 f"[models.{name}] gives no path.",
-                suggested_action="Add path = \"/directory/of/the/model\".",
+                suggested_action='Add path = "/directory/of/the/model".',
             )
         models[name] = Model(name=name, path=path, options=options)
     for name, table in settings.profiles.items():

@@ -1,6 +1,7 @@
 """The Celery app. Its one difference: jobs of ours enter the ledger first, whoever sends them.
 
-`send_task` is the gate that `.delay`, `apply_async`, signatures, groups, chains and chords all pass.
+`send_task` is the gate that `.delay`, `apply_async`, signatures, groups, chains and chords all
+pass.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ class HoneyflowCelery(Celery):
 
     control_cls = "tasks.control:Control"
 
-    def send_task(self, name: str, args: Any = None, kwargs: Any = None, **options: Any) -> Any:
+    def send_task(  # type: ignore[override]
+        self, name: str, args: Any = None, kwargs: Any = None, **options: Any
+    ) -> Any:
         """Submit a job of ours to the ledger; send any other task as Celery does."""
         if name != INFER:
             return super().send_task(name, args, kwargs, **options)

@@ -1,7 +1,7 @@
 """The typed front door: submit jobs, look at them, wait for them, cancel them.
 
-Accepted means that the job's row is on disk. If the broker is away at that moment the job is accepted
-all the same, and a worker's reconciler sends it.
+Accepted means that the job's row is on disk. If the broker is away at that moment the job is
+accepted all the same, and a worker's reconciler sends it.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ class Client:
         **options: Any,
     ) -> list[Ticket]:
         """Enter many requests in one transaction: all of them or, if one is wrong, none."""
-        given = ids or [None] * len(requests)
+        given: Sequence[str | None] = ids or [None] * len(requests)
         return self._enter(
             [
                 self.draft(fields, job_id=job_id, priority=priority, **options)

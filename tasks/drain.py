@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kombu.asynchronous.hub import Hub
 from kombu.message import Message
@@ -34,7 +34,7 @@ def run_acks(hub: Hub | None) -> None:
     """Send the acks that wait in the hub, and only them; the rest goes back for its close."""
     if hub is None:
         return
-    waiting = hub._pop_ready()
+    waiting: Any = hub._pop_ready()
     while waiting:
         callback = waiting.pop()
         function = getattr(callback, "fun", None)

@@ -1,8 +1,8 @@
 """The engine of a worker and the loop it lives on: slots become coroutines beside one executor.
 
-Everything on the loop thread is here: admission, claims, runs, the cancel flag, the engine's health.
-Celery's side of it is `tasks/pool.py`. Nothing here blocks the loop: what may block (Celery's
-callbacks, its result store, the broker) goes through `finisher`, one thread, in order.
+Everything on the loop thread is here: admission, claims, runs, the cancel flag, the engine's
+health. Celery's side of it is `tasks/pool.py`. Nothing here blocks the loop: what may block
+(Celery's callbacks, its result store, the broker) goes through `finisher`, one thread, in order.
 """
 
 from __future__ import annotations
@@ -322,5 +322,3 @@ def _logged(work: Callable[[], None]) -> Callable[[], None]:
             logger.exception("finishing a job went wrong")
 
     return run
-
-

@@ -44,7 +44,7 @@ class HoneyflowError(Exception):
         code: str | None = None,
         suggested_action: str | None = None,
         details: Mapping[str, Any] | None = None,
-        retriable: bool | None = None,
+        retriable: bool | None = None,  # noqa: FBT001 - Celery rebuilds errors by position
     ) -> None:
         message = message or (type(self).__doc__ or "").strip()
         super().__init__(

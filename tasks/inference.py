@@ -27,9 +27,9 @@ class InferTask(Task):  # type: ignore[type-arg]
 def infer(*args: Any, **request: Any) -> Any:
     """Ask a model and wait for the answer; `.delay` and `apply_async` do not wait.
 
-    Keyword arguments are the fields of `tasks.payloads.Request`. In a chain or as a chord's body the
-    results before it arrive as the one positional argument, and `${previous}` in the prompt stands
-    for their answers.
+    Keyword arguments are the fields of `tasks.payloads.Request`. In a chain or as a chord's body
+    the results before it arrive as the one positional argument, and `${previous}` in the prompt
+    stands for their answers.
 
     Returns:
         `{job_id, state, confidence, k, receipt, review, answer}`, the answer as one string.
@@ -50,5 +50,7 @@ def infer_many(
     tickets = client.submit_many(
         [dict(fields) for fields in requests], priority=3 if priority is None else priority
     )
-    results = [AsyncResult(ticket.job_id, app=app, task_name=INFER) for ticket in tickets]
+    results: list[AsyncResult[Any]] = [
+        AsyncResult(ticket.job_id, app=app, task_name=INFER) for ticket in tickets
+    ]
     return GroupResult(uuid(), results, app=app)

@@ -1,8 +1,8 @@
-"""Messages of stock senders: an app that has only the broker sends `tasks.infer` with its arguments.
+"""Messages of stock senders: an app that has only the broker sends `tasks.infer` with arguments.
 
 Any worker enters such a message in the ledger, with the canvas it carries, acks it, and sends the
-job's own message to the model's queue. A request that is wrong ends as a failed job, so that whoever
-waits is told.
+job's own message to the model's queue. A request that is wrong ends as a failed job, so that
+whoever waits is told.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 def enter(client: Client, request: Request) -> None:
     """Enter one stock message in the ledger and send its job on."""
     header = request.request_dict
-    _, _, embed = request._payload
+    _, _, embed = request._payload  # type: ignore[attr-defined]
     columns: dict[str, Any] = {
         "job_id": request.id,
         "canvas": canvas.from_message(header, embed or {}),
@@ -67,7 +67,7 @@ def _refuse(
     try:
         job_id = str(uuid.UUID(request.id))
     except ValueError:
-        logger.error("a message with the id %.80r is dropped: not a UUID", request.id)
+        logger.warning("a message with the id %.80r is dropped: not a UUID", request.id)
         _settle(client, request, [])
         return
     model = request.kwargs.get("model")
@@ -108,4 +108,4 @@ def _settle(client: Client, request: Request, queued: list[Job]) -> None:
 def _priority(header: dict[str, Any]) -> int:
     given = (header.get("properties") or {}).get("priority")
     # kombu labels what nobody labelled with 0, the priority of interactive work.
-    return given if given else 3
+    return given or 3

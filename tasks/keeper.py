@@ -6,16 +6,18 @@ watched loop has ticked lately; a worker that stands still loses its jobs, and a
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import threading
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import psutil
 
-from ledger import Ledger, LedgerError, sessions, workers
+from ledger import Ledger, LedgerError, Session, sessions, workers
 from tasks.settings import Timing
 
 logger = logging.getLogger(__name__)
@@ -51,12 +53,15 @@ class Keeper:
         self.session = ""
 
     def open(self) -> None:
-        """Open the session.
+        """Open the session, in place of one of the same name whose process has died.
 
         Raises:
             ledger.LedgerError: another live worker has this name, or the ledger is away.
         """
         with self._ledger.write() as tx:
+            for other in sessions.live(tx):
+                if other.worker == self._worker and process_is_gone(other):
+                    sessions.close(tx, other.id, crashed=True, reason="process died")
             session = sessions.open(
                 tx,
                 worker=self._worker,
@@ -127,7 +132,19 @@ class Keeper:
         return time.monotonic() - min(self._ticks.values())
 
 
+def process_is_gone(session: Session) -> bool:
+    """Whether a session's process is known to have died; only this machine's can be known."""
+    if session.boot_id != boot_id():
+        return False
+    try:
+        process = psutil.Process(session.pid)
+        replaced = process.create_time() != session.pid_started
+        return replaced or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+@functools.cache
 def boot_id() -> str:
     """The id of this boot of the machine; a new one voids every session on SQLite."""
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-        return file.read().strip()
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()

@@ -49,7 +49,7 @@ def check(settings: Settings, ledger: Ledger) -> None:
             raise _away(settings, error) from error
     if raw is None:
         return
-    theirs = json.loads(raw)  # type: ignore[arg-type]
+    theirs = json.loads(raw)
     if theirs.get("uuid") != ledger.uuid:
         raise LedgerMismatch(
             f"The workers' ledger is {theirs.get('place')}, this process's is {ledger.place}.",

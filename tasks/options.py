@@ -1,7 +1,8 @@
 """The options a worker takes beside Celery's own: `--gpu`, `--model`, `--device`, `--maintenance`.
 
-They are eager: the GPU is pinned while the command line is read, before any module of the user's, and
-so any engine, is imported. Queues and the node name follow from them unless `-Q` or `-n` is given.
+They are eager: the GPU is pinned while the command line is read, before any module of the user's,
+and so any engine, is imported. Queues and the node name follow from them unless `-Q` or `-n` is
+given.
 """
 
 from __future__ import annotations
@@ -40,9 +41,7 @@ def _settle(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
 
 
 def _option(*words: str, **more: Any) -> click.Option:
-    return CeleryOption(
-        words, is_eager=True, callback=_settle, help_group="Engine Options", **more
-    )
+    return CeleryOption(words, is_eager=True, callback=_settle, help_group="Engine Options", **more)
 
 
 WORKER_OPTIONS = (

@@ -1,8 +1,8 @@
 """The request, payload v1: its shape, its checks, and its one byte string.
 
-`Request` is what a caller asks for and nothing else: no defaults of ours are written into it, so its
-canonical bytes (RFC 8785) can be made again from the caller's own file, and `input_hash` with them.
-Options of the submission (priority, expiry, idempotency key) are not part of the request.
+`Request` is what a caller asks for and nothing else: no defaults of ours are written into it, so
+its canonical bytes (RFC 8785) can be made again from the caller's own file, and `input_hash` with
+them. Options of the submission (priority, expiry, idempotency key) are not part of the request.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Request(BaseModel):
     """
 
     model_config = _STRICT
-    v: Literal[1] = VERSION
+    v: Literal[1] = 1
     model: str = Field(min_length=1, max_length=64)
     prompt: str | None = None
     messages: list[ChatMessage] | None = None
@@ -142,7 +142,10 @@ def parse_request(fields: Mapping[str, Any]) -> Request:
 
 def request_from_bytes(data: bytes) -> Request:
     """A request from its stored bytes."""
-    return parse_request(parse_json(data))
+    fields = parse_json(data)
+    if not isinstance(fields, dict):
+        raise RequestInvalid("The request is not a JSON object.")
+    return parse_request(fields)
 
 
 def check(request: Request, *, catalogue: Catalogue, limits: Limits) -> Profile | None:

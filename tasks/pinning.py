@@ -131,5 +131,3 @@ def _refuse_contradictions(
         )
     if gpu is not None and device == "cpu":
         raise WorkerMisconfigured("--gpu and --device cpu contradict each other.")
-
-

@@ -1,8 +1,9 @@
-"""The Celery pool of a worker: slots are coroutines beside one engine, and the pool owns the engine.
+"""The Celery pool of a worker: slots are coroutines beside one engine, which the pool owns.
 
-Celery calls it on the hub thread (the main thread). It starts the engine before anything is consumed
-and stops it on every way out. Jobs of ours go to the engine's loop; messages of stock senders are
-entered in the ledger first; ordinary tasks run under Celery's tracer in a small lane of threads.
+Celery calls it on the hub thread (the main thread). It starts the engine before anything is
+consumed and stops it on every way out. Jobs of ours go to the engine's loop; messages of stock
+senders are entered in the ledger first; ordinary tasks run under Celery's tracer in a small lane
+of threads.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ LANE_THREADS = 4
 LANE_BACKLOG = 16
 
 
-class EnginePool(BasePool):  # type: ignore[misc]
-    """One worker's services: ledger session, scribe, reconciler, and an engine unless maintenance."""
+class EnginePool(BasePool):
+    """One worker's services: session, scribe, reconciler; an engine unless maintenance."""
 
     signal_safe = False
     is_green = False
@@ -63,9 +64,7 @@ class EnginePool(BasePool):  # type: ignore[misc]
             self._start_services()
         except (HoneyflowError, ExecutorError, LedgerError) as error:
             told = describe(error)
-            logger.critical(
-                "%s [%s] %s", told["message"], told["code"], told["suggested_action"]
-            )
+            logger.critical("%s [%s] %s", told["message"], told["code"], told["suggested_action"])
             self._stop_services()
             raise SystemExit(1) from error
         except BaseException:
@@ -94,9 +93,7 @@ class EnginePool(BasePool):  # type: ignore[misc]
         self._undo.append(self.keeper.stop)
         if self.pin.engine is not None:
             self._start_engine()
-        self.reconciler = Reconciler(
-            client=self.client, keeper=self.keeper, timing=settings.timing
-        )
+        self.reconciler = Reconciler(client=self.client, keeper=self.keeper, timing=settings.timing)
         self.reconciler.start()
         self._undo.append(self.reconciler.stop)
         self.keeper.beat()
@@ -188,7 +185,7 @@ class EnginePool(BasePool):  # type: ignore[misc]
             return in_hand + lane
         return in_hand + (min(self.host.room, 512) if lane else 0)
 
-    def terminate_job(self, pid: int, signal: Any = None) -> None:
+    def terminate_job(self, pid: int, signal: Any = None) -> None:  # noqa: ARG002
         """Stop one running job; Celery's revoke comes here."""
         if self.host is not None:
             self.host.cancel(pid)
@@ -212,7 +209,9 @@ class EnginePool(BasePool):  # type: ignore[misc]
         """Drain within the grace time, hand back the rest, stop the engine. Idempotent."""
         self.consuming = False
         if self.host is not None:
-            patience = 0.0 if worker_state.should_terminate else self.settings.timing.grace_s
+            # None while nobody asked, else the exit code, which may be 0.
+            cold = worker_state.should_terminate is not None
+            patience = 0.0 if cold else self.settings.timing.grace_s
             drain.wait(self.host, self.hub, self.keeper, patience_s=patience)
             self.host.stop_all("drain")
             drain.wait(self.host, self.hub, self.keeper, patience_s=10.0)
@@ -242,7 +241,7 @@ class EnginePool(BasePool):  # type: ignore[misc]
         self.keeper.stop()
         self.keeper.close(crashed=True, reason=reason)
         self.exit_code = 1
-        worker_state.should_stop = 1
+        worker_state.should_stop = 1  # type: ignore[assignment]
         self._wake_hub()
         # The hub may be stuck on a dead broker: the exit does not wait for it for ever.
         time.sleep(self.settings.timing.stall_exit_s)
@@ -267,7 +266,7 @@ class EnginePool(BasePool):  # type: ignore[misc]
         return worker_name()
 
     def _facts(self) -> tuple[str, Mapping[str, Any]]:
-        facts = {"pid": os.getpid(), "queues": list(self.pin.queues)}
+        facts: dict[str, Any] = {"pid": os.getpid(), "queues": list(self.pin.queues)}
         if self.host is None:
             return ("idle" if self.consuming else "draining"), facts
         in_flight = self.host.places.total - self.host.places.free
@@ -281,7 +280,7 @@ class EnginePool(BasePool):  # type: ignore[misc]
         return ("busy" if in_flight else "idle"), facts
 
     def _get_info(self) -> dict[str, Any]:
-        info = {**super()._get_info(), "engine": None}
+        info: dict[str, Any] = {**super()._get_info(), "engine": None}  # type: ignore[misc]
         if self.host is None:
             return info
         health = self.host.executor.health()

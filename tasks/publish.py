@@ -1,4 +1,4 @@
-"""The message of a job: its id, which ledger it is in, and the number of this copy. No user's text."""
+"""The message of a job: its id, which ledger it is in, and the number of this copy."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def send(app: Celery, jobs: Sequence[Job], *, ledger_uuid: str) -> None:
 
 
 def header(job: Job, ledger_uuid: str) -> dict[str, Any]:
-    """What a worker needs before it claims: the ledger, the copy's number, the first wave's size."""
+    """What a worker needs before it claims: the ledger, the copy's number, the first wave."""
     return {
         "v": VERSION,
         "ledger": ledger_uuid,

@@ -1,8 +1,8 @@
 """The reconciler: makes the broker and Celery's results agree with the ledger, again and again.
 
-It runs in every worker, one at a time under a ledger lease, and needs neither beat nor a message. One
-round, in order: reclaim what dead workers held; expire; release what is due; send again what the
-broker lost; deliver what ended undelivered.
+It runs in every worker, one at a time under a ledger lease, and needs neither beat nor a message.
+One round, in order: reclaim what dead workers held; expire; release what is due; send again what
+the broker lost; deliver what ended undelivered.
 """
 
 from __future__ import annotations
@@ -11,15 +11,14 @@ import logging
 import threading
 from collections.abc import Sequence
 
-import psutil
 import redis
 from kombu.exceptions import OperationalError
 
-from ledger import Job, LedgerError, Session, jobs, leases, sessions
+from ledger import Job, LedgerError, jobs, leases, sessions
 from routing import list_keys
 from tasks import canvas, ledger_id, publish
 from tasks.client import Client
-from tasks.keeper import Keeper, boot_id
+from tasks.keeper import Keeper, process_is_gone
 from tasks.settings import Timing
 
 logger = logging.getLogger(__name__)
@@ -92,9 +91,10 @@ class Reconciler:
         """Hand back what sessions held whose lease is over or whose process is gone."""
         with self._client.ledger.read() as tx:
             over = sessions.lapsed(tx)
+            over += [session for session in sessions.live(tx) if process_is_gone(session)]
         freed: list[Job] = []
         for session in over:
-            died = _process_is_gone(session)
+            died = process_is_gone(session)
             reason = "process died" if died else "lease lost"
             with self._client.ledger.write() as tx:
                 freed += sessions.close(tx, session.id, crashed=died, reason=reason)
@@ -117,10 +117,8 @@ class Reconciler:
         suspects: list[str] = []
         with ledger_id.connect(self._client.settings) as client:
             for queue, count in expected.items():
-                there = sum(client.llen(key) for key in list_keys(queue))  # type: ignore[misc]
-                self._mismatches[queue] = (
-                    self._mismatches.get(queue, 0) + 1 if there < count else 0
-                )
+                there = sum(client.llen(key) for key in list_keys(queue))
+                self._mismatches[queue] = self._mismatches.get(queue, 0) + 1 if there < count else 0
                 if self._mismatches[queue] >= MISMATCHES:
                     self._mismatches[queue] = 0
                     suspects += self._missing(client, queue)
@@ -137,18 +135,16 @@ class Reconciler:
             ids = jobs.queued_ids(
                 tx, queue=queue, older_than=self._timing.resend_after_s, limit=10 * BATCH
             )
-        there: bytes = b"".join(
-            element
+        lists: list[list[bytes]] = [
+            client.lrange(key, 0, -1)  # type: ignore[misc]
             for key in list_keys(queue)
-            for element in client.lrange(key, 0, -1)  # type: ignore[union-attr]
-        )
+        ]
+        there = b"".join(element for elements in lists for element in elements)
         return [job_id for job_id in ids if job_id.encode() not in there]
 
     def _deliver(self) -> None:
         with self._client.ledger.read() as tx:
-            waiting = jobs.undelivered(
-                tx, older_than=self._timing.redeliver_after_s, limit=BATCH
-            )
+            waiting = jobs.undelivered(tx, older_than=self._timing.redeliver_after_s, limit=BATCH)
         done: list[str] = []
         for job in waiting:
             if self._stopping.is_set():
@@ -165,15 +161,3 @@ class Reconciler:
 
     def _send(self, queued: Sequence[Job]) -> None:
         publish.send(self._client.app, queued, ledger_uuid=self._client.ledger.uuid)
-
-
-def _process_is_gone(session: Session) -> bool:
-    """Whether a session's process is known to have died; only this node's can be known."""
-    if session.boot_id != boot_id():
-        return False
-    try:
-        return psutil.Process(session.pid).create_time() != session.pid_started
-    except psutil.NoSuchProcess:
-        return True
-
-

@@ -27,6 +27,4 @@ def require_safe(settings: Settings) -> None:
             ) from error
     if problems and not settings.unsafe_redis:
         first = problems[0]
-        raise BrokerUnsafe(
-            first.message, code=first.code, suggested_action=first.suggested_action
-        )
+        raise BrokerUnsafe(first.message, code=first.code, suggested_action=first.suggested_action)

@@ -1,4 +1,4 @@
-"""One claimed job, from its request to its committed result and receipt. The main path of honeyflow.
+"""One claimed job, from its request to its committed result: the main path of honeyflow.
 
 `run` reads: plan, draw until settled, commit. Whatever stops it in between becomes an `Ending`, and
 the ledger has been told by the time it is returned. Nothing here knows Celery.
@@ -39,7 +39,7 @@ from executors.resampling import (
     parse_policy,
     sample_seed,
 )
-from ledger import Claim, Job, LedgerError, SampleRow, Transaction, jobs, samples
+from ledger import Claim, Job, LedgerError, SampleRow, State, Transaction, jobs, samples
 from proofs import canonicalize, sha256_digest
 from tasks import evidence, payloads
 from tasks.catalogue import Catalogue, Profile
@@ -231,7 +231,7 @@ class Runner:
             priority=job.priority,
             adapter=plan.request.adapter,
         )
-        async with aclosing(self._executor.generate(asked)) as stream:  # type: ignore[type-var]
+        async with aclosing(self._executor.generate(asked)) as stream:
             async for event in stream:
                 if isinstance(event, End):
                     return event.output
@@ -271,17 +271,15 @@ class Runner:
             await written
         if result is None:
             raise Fenced
-        return Ending(
-            state="succeeded", job=replace(job, state="succeeded"), result=result
-        )
+        return Ending(state="succeeded", job=replace(job, state=State.SUCCEEDED), result=result)
 
     async def _out_of_time(self, job: Job) -> Ending:
         """The run timeout fails a job, its deadline expires it."""
         late = job.deadline is not None and time.time() >= job.deadline - 0.05
         if late:
-            return await self._end(job, "expired", lambda tx: jobs.expire(
-                tx, job_id=job.id, fence=job.fence
-            ))
+            return await self._end(
+                job, "expired", lambda tx: jobs.expire(tx, job_id=job.id, fence=job.fence)
+            )
         error = {
             "code": "TIMEOUT",
             "message": f"The job ran longer than its {job.run_timeout:g} s.",
@@ -295,13 +293,15 @@ class Runner:
         """Somebody stopped this run: a cancel, a drain, a dead engine or a lost session."""
         reason = hold.stopping or "drain"
         if reason == "cancel":
-            return await self._end(job, "cancelled", lambda tx: jobs.finish_cancel(
-                tx, job_id=job.id, fence=job.fence
-            ))
+            return await self._end(
+                job, "cancelled", lambda tx: jobs.finish_cancel(tx, job_id=job.id, fence=job.fence)
+            )
         if reason == "drain":
-            return await self._end(job, "queued", lambda tx: jobs.hand_back(
-                tx, job_id=job.id, fence=job.fence, reason="drain"
-            ))
+            return await self._end(
+                job,
+                "queued",
+                lambda tx: jobs.hand_back(tx, job_id=job.id, fence=job.fence, reason="drain"),
+            )
         # A dead engine's jobs go back with its session, a lost session's have gone already.
         return Ending(state="fenced", job=job)
 
@@ -311,13 +311,17 @@ class Runner:
             return Ending(state="engine_dead", job=job, error=told)
         if not told["retriable"]:
             if told["code"] == "INTERNAL":
-                logger.exception("job %s failed", job.id, exc_info=error)
+                logger.error("job %s failed", job.id, exc_info=error)
             return await self._fail(job, told)
         wait = RETRY_WAITS_S[min(job.tries, len(RETRY_WAITS_S) - 1)] + self._jitter()
         state = await self._persist(
             lambda tx: jobs.retry(tx, job_id=job.id, fence=job.fence, error=told, wait=wait)
         )
-        return Ending(state=str(state), job=replace(job, state=str(state), error=told), error=told)
+        return Ending(
+            state=str(state),
+            job=replace(job, state=State(state), error=told) if state != "fenced" else job,
+            error=told,
+        )
 
     async def _fail(self, job: Job, error: dict[str, Any]) -> Ending:
         ending = await self._end(
@@ -327,12 +331,10 @@ class Runner:
         )
         return replace(ending, job=replace(ending.job, error=error), error=error)
 
-    async def _end(
-        self, job: Job, state: str, operation: Callable[[Transaction], bool]
-    ) -> Ending:
+    async def _end(self, job: Job, state: str, operation: Callable[[Transaction], bool]) -> Ending:
         if not await self._persist(operation):
             return Ending(state="fenced", job=job)
-        return Ending(state=state, job=replace(job, state=state))
+        return Ending(state=state, job=replace(job, state=State(state)))
 
     async def _persist(self, operation: Callable[[Transaction], Any]) -> Any:
         """Write, and try again while the ledger is away: an answer is not thrown away for that."""
@@ -354,7 +356,7 @@ class Runner:
                 index=row.index,
                 seed=row.seed,
                 text=row.text,
-                finish_reason=row.finish_reason,
+                finish_reason=row.finish_reason or "stop",
                 prompt_tokens=row.prompt_tokens,
                 completion_tokens=row.completion_tokens,
             )

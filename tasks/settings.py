@@ -1,8 +1,8 @@
 """Settings: the environment and honeyflow.toml, read once per process into frozen values.
 
-The file is `$HONEYFLOW_CONFIG`, else `honeyflow.toml` in the user's configuration directory, so that
-a client finds the same ledger and broker from every directory. An environment variable wins over
-the file. Sizes are bytes, times seconds, both said in the name.
+The file is `$HONEYFLOW_CONFIG`, else `honeyflow.toml` in the user's configuration directory, so
+that a client finds the same ledger and broker from every directory. An environment variable wins
+over the file. Sizes are bytes, times seconds, both said in the name.
 """
 
 from __future__ import annotations
@@ -167,7 +167,10 @@ def _timing(table: Mapping[str, Any], environ: Mapping[str, str], file: Path | N
         given = {name.strip(): float(value) for name, _, value in pairs}
     except ValueError as error:
         raise SettingsInvalid(f"HONEYFLOW_TIMING={words!r} is not name=seconds pairs.") from error
-    return _section(Timing, {"timing": {**table.get("timing", {}), **given}}, "timing", file)
+    timing: Timing = _section(
+        Timing, {"timing": {**table.get("timing", {}), **given}}, "timing", file
+    )
+    return timing
 
 
 def _section(cls: type[Any], table: Mapping[str, Any], name: str, file: Path | None) -> Any:

@@ -1,4 +1,4 @@
-"""One message in the worker's hands: Celery's request, the job it names, and the coroutine running it."""
+"""One message in the worker's hands: Celery's request, the job it names, and its coroutine."""
 
 from __future__ import annotations
 

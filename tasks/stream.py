@@ -1,8 +1,8 @@
 """Live events of a job: one capped Redis stream, written only when the submission asks for it.
 
-Each event has a number, which is the stream's own id, so that a reader resumes after the last one it
-saw. Tokens of sample 0 are provisional: the final answer may be another sample's. The stream expires
-ten minutes after its last event; the ledger alone is the truth.
+Each event has a number, which is the stream's own id, so that a reader resumes after the last one
+it saw. Tokens of sample 0 are provisional: the final answer may be another sample's. The stream
+expires ten minutes after its last event; the ledger alone is the truth.
 """
 
 from __future__ import annotations
@@ -113,9 +113,8 @@ class EventWriter:
             with self._client.pipeline(transaction=False) as pipe:
                 for job_id, kind, data in group:
                     told = json.dumps(data, ensure_ascii=False)
-                    pipe.xadd(
-                        key(job_id), {"kind": kind, "data": told}, maxlen=MAX_EVENTS, approximate=True
-                    )
+                    fields: Any = {"kind": kind, "data": told}
+                    pipe.xadd(key(job_id), fields, maxlen=MAX_EVENTS, approximate=True)
                 for job_id in {job_id for job_id, _, _ in group}:
                     pipe.expire(key(job_id), EXPIRES_S)
                 pipe.execute()

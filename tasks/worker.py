@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 _pools: list[EnginePool] = []
 
 
-class Consumer(CeleryConsumer):  # type: ignore[misc]
+class Consumer(CeleryConsumer):
     """Celery's consumer; knows its pool, so that control commands reach it."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -32,8 +32,6 @@ def this_pool() -> EnginePool | None:
 @celeryd_init.connect
 def _remember_name(sender: Any = None, **_: Any) -> None:
     set_worker_name(str(sender))
-
-
 
 
 @task_revoked.connect

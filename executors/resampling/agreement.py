@@ -182,6 +182,10 @@ def _tolerance(given: Any) -> Tolerance:
         raise _unusable("a tolerance has other settings than atol and rtol", "use atol and rtol")
     if not all(_positive(value) or value == 0 for value in given.values()):
         raise _unusable("a tolerance is no finite number from 0 up", "use for example atol 0.5")
+    if given.get("rtol", 0) > 1:
+        raise _unusable(
+            "a relative tolerance above 1 joins everything", "use for example rtol 0.01"
+        )
     return Tolerance(**given, exact_integers=not given)
 
 

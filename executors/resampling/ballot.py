@@ -52,6 +52,7 @@ class Ballot:
     def __init__(self, agreement: Agreement) -> None:
         self._agreement = agreement
         self._read: dict[int, Classified] = {}
+        self._counted: dict[str, dict[int, str]] | None = None
 
     def __len__(self) -> int:
         """Return how many samples have been added, invalid ones included."""
@@ -61,6 +62,7 @@ class Ballot:
         """Count sample `index`; adding it again changes nothing. Return how it was read."""
         if index not in self._read:
             self._read[index] = self._agreement.classify(text, truncated=truncated)
+            self._counted = None
         return self._read[index]
 
     def read(self, index: int) -> Classified:
@@ -125,11 +127,14 @@ class Ballot:
 
     def _columns(self) -> dict[str, dict[int, str]]:
         """Return the class of every valid sample on every field, by sample index in order."""
+        if self._counted is not None:
+            return self._counted
         valid = [index for index in sorted(self._read) if self._read[index].valid]
-        columns = {}
+        columns: dict[str, dict[int, str]] = {}
         for place, field in enumerate(self._agreement.fields):
             values = [self._read[index].leaves[place][1] for index in valid]
             columns[field] = dict(zip(valid, self._agreement.group(field, values), strict=True))
+        self._counted = columns
         return columns
 
     def _representative(

@@ -42,7 +42,7 @@ class Calibrator(Protocol):
         """Whether the confidence is a probability of being right, rather than a share."""
         ...
 
-    def confidence(self, features: Features) -> float:
+    def confidence(self, features: Features, /) -> float:
         """Return the confidence, 0..1."""
         ...
 
@@ -54,6 +54,6 @@ class Uncalibrated:
     version: str | None = None
     calibrated: bool = False
 
-    def confidence(self, features: Features) -> float:
+    def confidence(self, features: Features, /) -> float:
         """Return the raw share."""
         return features.raw

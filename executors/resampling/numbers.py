@@ -122,39 +122,50 @@ def cluster(values: Sequence[str], tolerance: Tolerance) -> list[str]:
             by_unit.setdefault(unit, []).append((Fraction(number), value))
     for members in by_unit.values():
         for group in _link(sorted(members), tolerance):
-            median = group[(len(group) - 1) // 2][1]
-            named.update((value, median) for _, value in group)
+            median = group.members[(len(group.members) - 1) // 2][1]
+            named.update((value, median) for _, value in group.members)
     return [named[value] for value in values]
 
 
-def _link(
-    members: list[tuple[Fraction, str]], tolerance: Tolerance
-) -> list[list[tuple[Fraction, str]]]:
-    """Merge neighbours, the closest first, while all pairs of the merged group stay within reach.
+@dataclass(slots=True, kw_only=True)
+class _Group:
+    """Members in ascending order; `integer` is the integer among their values, if there is one."""
 
-    `members` are sorted and equal values adjacent; so a group is always an interval, and its spread
-    is its last value less its first.
+    members: list[tuple[Fraction, str]]
+    integer: Fraction | None
+
+    def spread_with(self, other: _Group, tolerance: Tolerance) -> Fraction | None:
+        """Return how far the two groups spread together, or None where they may not be joined.
+
+        Up to a relative tolerance of 1 the outermost pair is the one that reaches furthest.
+        """
+        if tolerance.exact_integers and None not in {self.integer, other.integer}:
+            return None
+        low, high = self.members[0][0], other.members[-1][0]
+        reach = Fraction(tolerance.atol) + Fraction(tolerance.rtol) * max(abs(low), abs(high))
+        return high - low if high - low <= reach else None
+
+
+def _link(members: list[tuple[Fraction, str]], tolerance: Tolerance) -> list[_Group]:
+    """Join neighbouring groups, the closest first, while every two members stay within reach.
+
+    `members` are sorted; a group is always an interval of them.
     """
-    groups: list[list[tuple[Fraction, str]]] = []
-    for member in members:
-        if groups and groups[-1][0][0] == member[0]:
-            groups[-1].append(member)
+    groups: list[_Group] = []
+    for value, name in members:
+        if groups and groups[-1].members[0][0] == value:
+            groups[-1].members.append((value, name))
         else:
-            groups.append([member])
-    while True:
-        joinable = [
-            (right[-1][0] - left[0][0], place)
-            for place, (left, right) in enumerate(pairwise(groups))
-            if all(_same(a, b, tolerance) for a, _ in left for b, _ in right)
-        ]
-        if not joinable:
-            return groups
-        _, place = min(joinable)
-        groups[place : place + 2] = [groups[place] + groups[place + 1]]
-
-
-def _same(a: Fraction, b: Fraction, tolerance: Tolerance) -> bool:
-    if tolerance.exact_integers and a.denominator == b.denominator == 1:
-        return a == b
-    reach = Fraction(tolerance.atol) + Fraction(tolerance.rtol) * max(abs(a), abs(b))
-    return abs(a - b) <= reach
+            whole = value if value.denominator == 1 else None
+            groups.append(_Group(members=[(value, name)], integer=whole))
+    spreads = [left.spread_with(right, tolerance) for left, right in pairwise(groups)]
+    while joinable := [(spread, at) for at, spread in enumerate(spreads) if spread is not None]:
+        _, at = min(joinable)
+        left, right = groups[at], groups.pop(at + 1)
+        left.members += right.members
+        left.integer = right.integer if left.integer is None else left.integer
+        del spreads[at]
+        for place in (at - 1, at):
+            if 0 <= place < len(spreads):
+                spreads[place] = groups[place].spread_with(groups[place + 1], tolerance)
+    return groups

@@ -9,18 +9,28 @@ time on an unlucky answer. The keywords are those of JSON Schema draft 2020-12 o
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jsonschema
-from jsonschema.validators import validator_for
+from jsonschema.validators import extend, validator_for
 
+from executors.resampling.documents import write_canonical
 from executors.resampling.errors import AgreementInvalid
+from executors.resampling.patterns import may_explode
 
 #: Bounds of a schema: how deep it may nest and how many values it may have.
 MAX_SCHEMA_DEPTH = 32
 MAX_SCHEMA_VALUES = 5_000
-MAX_PATTERN_CHARS = 256
+#: How many places `expand` looks at for one place of a document.
+MAX_ALTERNATIVES = 100
+#: How many keywords may be evaluated on one document.
+MAX_STEPS = 10_000
+
+
+class TooCostly(Exception):
+    """Holding a document against the schema takes too many steps."""
+
 
 #: What the validator is known to raise on a hostile schema or document, beside its own verdicts.
 _VALIDATOR_FAILURES = (
@@ -32,11 +42,13 @@ _VALIDATOR_FAILURES = (
     TypeError,
     ValueError,
     re.error,
+    TooCostly,
 )
+#: The faults that a schema without an end shows even on the smallest documents.
+_NO_END = frozenset({"schema:RecursionError", "schema:TooCostly"})
+_TRIVIAL: tuple[Any, ...] = (None, True, 0, "", [], {})
 _DATA_KEYWORDS = frozenset({"const", "default", "enum", "examples"})
 _REFUSED = ("$dynamicRef", "$recursiveRef")
-_UNBOUNDED = re.compile(r"[*+]|\{[0-9]*,\}|\{[0-9]*,?(?:[0-9]{2,}|9)\}")
-_VARYING = re.compile(r"[*+?]|\{[0-9]*,[0-9]*\}")
 
 
 class AnswerSchema:
@@ -53,14 +65,14 @@ class AnswerSchema:
         except _VALIDATOR_FAILURES as error:
             why = getattr(error, "message", type(error).__name__)
             raise _refused(f"the schema is no valid JSON schema: {why[:200]}") from error
-        self._check_references()
-        self._validator = dialect(dict(self._root))
-        trivials: tuple[Any, ...] = (None, True, 0, "", [], {})
-        for trivial in trivials:
-            try:
-                self._validator.is_valid(trivial)
-            except RecursionError as error:
-                raise _refused("the schema refers to itself without end") from error
+        self._check_parts()
+        self._steps = 0
+        # Without $schema, which would send the validator back to its dialect without our steps.
+        bare = {key: value for key, value in self._root.items() if key != "$schema"}
+        self._validator = self._counting(dialect)(bare)
+        for trivial in _TRIVIAL:
+            if self.fault(trivial) in _NO_END:
+                raise _refused("the schema refers to itself without end, or too many times over")
 
     @property
     def root(self) -> Mapping[str, Any]:
@@ -69,6 +81,7 @@ class AnswerSchema:
 
     def fault(self, document: Any) -> str | None:
         """Return where and by which keyword `document` fails the schema, or None if it meets it."""
+        self._steps = 0
         try:
             error = next(iter(self._validator.iter_errors(document)), None)
         except _VALIDATOR_FAILURES as failure:
@@ -78,6 +91,22 @@ class AnswerSchema:
         place = "/".join(str(step) for step in error.absolute_path)[:80]
         return f"schema:/{place}:{error.validator}"
 
+    def _counting(self, dialect: Any) -> Any:
+        """Return the dialect with every evaluation of a keyword counted and bounded."""
+
+        def counted(keyword: Callable[..., Any]) -> Callable[..., Any]:
+            def evaluate(validator: Any, value: Any, instance: Any, schema: Any) -> Any:
+                self._steps += 1
+                if self._steps > MAX_STEPS:
+                    raise TooCostly
+                return keyword(validator, value, instance, schema)
+
+            return evaluate
+
+        keywords = {**dialect.VALIDATORS, "uniqueItems": _unique_items}
+        counting = {name: counted(keyword) for name, keyword in keywords.items()}
+        return extend(dialect, counting)  # type: ignore[no-untyped-call]  # its stub has no types
+
     def expand(self, schemas: Iterable[Any], *, certain: bool = False) -> list[Mapping[str, Any]]:
         """Return `schemas` and every subschema that speaks about the same place.
 
@@ -85,11 +114,13 @@ class AnswerSchema:
         """
         branches = () if certain else ("anyOf", "oneOf")
         found: list[Mapping[str, Any]] = []
+        known: set[int] = set()
         waiting = list(schemas)
-        while waiting:
+        while waiting and len(found) < MAX_ALTERNATIVES:
             schema = waiting.pop(0)
-            if not isinstance(schema, Mapping) or any(schema is known for known in found):
+            if not isinstance(schema, Mapping) or id(schema) in known:
                 continue
+            known.add(id(schema))
             found.append(schema)
             if isinstance(reference := schema.get("$ref"), str):
                 waiting.append(self._resolve(reference))
@@ -133,10 +164,11 @@ class AnswerSchema:
                 raise _refused(f"the schema refers to {reference[:80]!r}, which is not in it")
         return place
 
-    def _check_references(self) -> None:
+    def _check_parts(self) -> None:
         for schema in _walk(self._root):
-            if "$id" in schema and schema is not self._root and isinstance(schema["$id"], str):
-                raise _refused("a part of the schema has an $id of its own")
+            for keyword in ("$id", "$schema"):
+                if schema is not self._root and isinstance(schema.get(keyword), str):
+                    raise _refused(f"a part of the schema has an {keyword} of its own")
             for keyword in _REFUSED:
                 if isinstance(schema.get(keyword), str):
                     raise _refused(f"the schema uses {keyword}")
@@ -145,10 +177,17 @@ class AnswerSchema:
                 if reference != "#" and not reference.startswith("#/"):
                     raise _refused(f"the schema refers to {reference[:80]!r} outside itself")
                 self._resolve(reference)
-            patterns = [schema.get("pattern"), *(schema.get("patternProperties") or ())]
-            for pattern in patterns:
+            for pattern in (schema.get("pattern"), *(schema.get("patternProperties") or ())):
                 if isinstance(pattern, str):
                     _check_pattern(pattern)
+
+
+def _unique_items(_validator: Any, unique: Any, instance: Any, _schema: Any) -> Iterator[Any]:
+    """Evaluate `uniqueItems` in one pass, where the library compares every two members."""
+    if unique is True and isinstance(instance, list):
+        spellings = {write_canonical(member) for member in instance}
+        if len(spellings) < len(instance):
+            yield jsonschema.ValidationError("the members are not unique")
 
 
 def _items(value: Any) -> Sequence[Any]:
@@ -189,38 +228,15 @@ def _check_shape(root: Any) -> None:
 
 
 def _check_pattern(pattern: str) -> None:
-    """Refuse a pattern that is none, or whose repeats can multiply.
-
-    A group that holds a repeat of varying length or alternatives, and is itself repeated without a
-    small bound, can take exponential time. Other patterns take a power of the string's length.
-    """
     try:
         re.compile(pattern)
     except (re.error, RecursionError, OverflowError) as error:
         raise _refused(f"the pattern {pattern[:80]!r} is no regular expression: {error}") from error
-    bare = re.sub(r"\\.", "x", pattern, flags=re.DOTALL)
-    bare = re.sub(r"\[\^?\]?[^\]]*\]", "x", bare)
-    bare = re.sub(r"\(\?(?:[:=!]|<[=!]|P<\w+>)", "(", bare)
-    if len(pattern) > MAX_PATTERN_CHARS or _multiplies(bare):
+    if may_explode(pattern):
         raise _refused(
             f"the pattern {pattern[:80]!r} could take exponential time",
             "bound the outer repeat with {0,8}, or list the values with enum",
         )
-
-
-def _multiplies(pattern: str) -> bool:
-    open_groups = [False]
-    for place, char in enumerate(pattern):
-        if char == "(":
-            open_groups.append(False)
-        elif char == ")" and len(open_groups) > 1:
-            risky = open_groups.pop()
-            if risky and _UNBOUNDED.match(pattern, place + 1):
-                return True
-            open_groups[-1] |= risky or bool(_VARYING.match(pattern, place + 1))
-        elif char == "|" or _VARYING.match(pattern, place):
-            open_groups[-1] = True
-    return False
 
 
 def _refused(why: str, action: str = "correct the schema of the answer") -> AgreementInvalid:

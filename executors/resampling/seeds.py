@@ -11,11 +11,11 @@ _DOMAIN = b"honeyflow/sample-seed/v1"
 
 
 def sample_seed(base: str | int, index: int) -> int:
-    """Return the seed of sample `index` of a job, 0..2**63 - 1.
+    """Return the seed of sample `index` of a job, 0..2**53 - 1.
 
-    Every engine takes that as an int64; it may exceed 2**53, so write it as a string wherever a
-    JSON reader could round it. `base` is the request's own seed or else the job id. The seed is the
-    first 8 bytes, big-endian cut to their low 53 bits, which a JSON number holds exactly, of SHA-256 over the UTF-8 bytes of
+    Every engine takes that as an int64, and every JSON reader holds it exactly. `base` is the
+    request's own seed or else the job id. The seed is the low 53 bits of the first 8 bytes,
+    big-endian, of SHA-256 over the UTF-8 bytes of
 
         honeyflow/sample-seed/v1 NUL  kind  NUL  base  NUL  index
 

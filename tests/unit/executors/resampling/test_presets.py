@@ -32,7 +32,9 @@ def test_a_lookahead_has_the_published_parameters(
     assert policy.name == name
 
 
-@pytest.mark.parametrize(("prior", "k"), [("0.8", 3), ("0.75", 5), ("0.6", 5), ("0.54", 7), ("1", 3)])
+@pytest.mark.parametrize(
+    ("prior", "k"), [("0.8", 3), ("0.75", 5), ("0.6", 5), ("0.54", 7), ("1", 3)]
+)
 def test_a_prior_confidence_chooses_the_seed_schedule_at_once(prior: str, k: int) -> None:
     """One wave and no second look, even on a split."""
     assert walk(parse_policy(f"seed_3_5_7:{prior}"), "ABCDEFG").steps == (k,)
@@ -70,8 +72,14 @@ def test_an_unknown_policy_is_an_error_that_lists_the_known_ones(spec: str) -> N
 
 @pytest.mark.parametrize(
     "spec",
-    ["fixed:0", "fixed:41", "fixed:-1", "lookahead:0.8,3,2,41", "lookahead:0.8,0,2,7",
-     "lookahead:0.8,8,2,7"],
+    [
+        "fixed:0",
+        "fixed:41",
+        "fixed:-1",
+        "lookahead:0.8,3,2,41",
+        "lookahead:0.8,0,2,7",
+        "lookahead:0.8,8,2,7",
+    ],
 )
 def test_a_number_of_samples_outside_one_to_forty_is_refused(spec: str) -> None:
     """So is a first wave beyond the maximum."""

@@ -1,4 +1,4 @@
-"""Helpers of the resampling tests: votes as strings of letters, a dash for an invalid sample."""
+"""Votes as strings of letters, a dash for an invalid sample, and a policy walking over them."""
 
 from __future__ import annotations
 

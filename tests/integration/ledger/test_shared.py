@@ -1,0 +1,214 @@
+"""What processes share beside jobs: leases, chords, receipts, bodies."""
+
+from __future__ import annotations
+
+import pytest
+import sqlalchemy as sa
+
+from ledger import (
+    BodyMismatch,
+    BodyMissing,
+    ChordState,
+    InvalidValue,
+    Ledger,
+    LedgerError,
+    ManualClock,
+    State,
+    bodies,
+    chords,
+    jobs,
+    leases,
+    receipts,
+    workers,
+)
+from tests.integration.ledger.support import (
+    begin,
+    commit,
+    enter,
+    job_in,
+    look,
+    new_job,
+    run,
+    try_claim,
+)
+
+
+def test_a_lease_has_one_holder(ledger: Ledger, clock: ManualClock) -> None:
+    """Who renews it keeps it; when it is over, or given back, anybody gets it."""
+    with ledger.write() as tx:
+        assert leases.take(tx, "reconciler", "a", 5)
+        assert not leases.take(tx, "reconciler", "b", 5)
+        assert leases.take(tx, "sealer", "b", 5)
+    clock.advance(4)
+    with ledger.write() as tx:
+        assert leases.take(tx, "reconciler", "a", 5)
+    clock.advance(4)
+    with ledger.write() as tx:
+        assert not leases.take(tx, "reconciler", "b", 5)
+    clock.advance(1)
+    with ledger.write() as tx:
+        assert leases.take(tx, "reconciler", "b", 5)
+        leases.release(tx, "reconciler", "a")
+        assert not leases.take(tx, "reconciler", "a", 5)
+        leases.release(tx, "reconciler", "b")
+        assert leases.take(tx, "reconciler", "a", 5)
+
+
+def test_a_lease_of_an_earlier_boot_is_void(ledger: Ledger, clock: ManualClock) -> None:
+    """Where leases are measured from the boot."""
+    with ledger.write() as tx:
+        assert leases.take(tx, "reconciler", "a", 1000)
+    clock.boot = "boot-2"
+    with ledger.write() as tx:
+        assert leases.take(tx, "reconciler", "b", 1000)
+
+
+def test_a_chord_has_one_taker_when_all_members_have_ended(ledger: Ledger) -> None:
+    """Members in the group's order, however they ended."""
+    session = begin(ledger)
+    members = [run(ledger, session, group_id="g", group_index=2 - n) for n in range(3)]
+    for job in members[:2]:
+        assert commit(ledger, job)
+    with ledger.write() as tx:
+        assert chords.take(tx, "g", 3) == ChordState.WAITING
+        jobs.fail(tx, job_id=members[2].id, fence=1, error={"code": "X"})
+    with ledger.write() as tx:
+        assert chords.take(tx, "g", 3) == ChordState.MINE
+    with ledger.write() as tx:
+        assert chords.take(tx, "g", 3) == ChordState.TAKEN
+        assert [job.id for job in reversed(members)] == [job.id for job in chords.members(tx, "g")]
+        chords.done(tx, "g")
+        assert chords.take(tx, "g", 3) == ChordState.DONE
+        assert chords.members(tx, "other") == []
+
+
+def test_a_taker_that_died_is_followed_by_another(ledger: Ledger, clock: ManualClock) -> None:
+    """After a minute; but never once the body was set off."""
+    job_in(ledger, State.QUEUED, "")
+    with ledger.write() as tx:
+        assert chords.take(tx, "g", 0) == ChordState.MINE
+    clock.advance(59)
+    with ledger.write() as tx:
+        assert chords.take(tx, "g", 0) == ChordState.TAKEN
+    clock.advance(1)
+    with ledger.write() as tx:
+        assert chords.take(tx, "g", 0) == ChordState.MINE
+        assert chords.take(tx, "g", 0, stale_after=0) == ChordState.MINE
+        chords.done(tx, "g")
+    clock.advance(60)
+    with ledger.write() as tx:
+        assert chords.take(tx, "g", 0) == ChordState.DONE
+
+
+def test_a_chord_may_be_told_its_size_beforehand(ledger: Ledger) -> None:
+    """Until then it waits, although members have ended."""
+    session = begin(ledger)
+    assert commit(ledger, run(ledger, session, group_id="g", group_index=0))
+    with ledger.write() as tx:
+        assert chords.take(tx, "g") == ChordState.WAITING
+        chords.expect(tx, "g", 3)
+        chords.expect(tx, "g", 2)
+        assert chords.take(tx, "g") == ChordState.WAITING
+    assert commit(ledger, run(ledger, session, group_id="g", group_index=1))
+    with ledger.write() as tx:
+        assert chords.take(tx, "g") == ChordState.MINE
+        assert chords.take(tx, "g") == ChordState.TAKEN
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE receipts SET canonical = 'x'",
+        "UPDATE receipts SET digest = 'x'",
+        "UPDATE receipts SET report_digest = 'x'",
+        "UPDATE receipts SET created_at = 0",
+        "UPDATE receipts SET leaf_index = 8",
+        "UPDATE receipts SET leaf_index = NULL",
+        "UPDATE receipts SET signature = 'x'",
+        "UPDATE receipts SET signature = NULL",
+        "DELETE FROM receipts",
+        "UPDATE changes SET fence = 9",
+    ],
+)
+def test_what_is_evidence_cannot_be_changed(ledger: Ledger, change: str) -> None:
+    """Not even by hand; leaf index and signature can be set, once."""
+    job = job_in(ledger, State.SUCCEEDED, begin(ledger))
+    with ledger.write() as tx:
+        assert [job.id] == [receipt.job_id for receipt in receipts.unsealed(tx)]
+        assert receipts.sign(tx, job.id, signature=b"SSHSIG")
+        assert not receipts.sign(tx, job.id, signature=b"other")
+        assert receipts.seal(tx, job.id, leaf_index=7)
+        assert not receipts.seal(tx, job.id, leaf_index=8)
+        assert not receipts.seal(tx, "unknown", leaf_index=8)
+        assert receipts.unsealed(tx) == []
+    with pytest.raises(LedgerError, match="never"), ledger.write() as tx:
+        tx.execute(sa.text(change))
+    with ledger.read() as tx:
+        kept = receipts.get(tx, job.id)
+    assert kept is not None
+    assert (kept.leaf_index, kept.signature) == (7, b"SSHSIG")
+
+
+def test_bytes_are_stored_once_and_come_back_as_they_were(ledger: Ledger) -> None:
+    """In the same transaction and later."""
+    data = bytes(range(256))
+    with ledger.write() as tx:
+        digest = bodies.put(tx, data)
+        assert digest == bodies.put(tx, data, bodies.TEXT)
+        assert bodies.get(tx, digest) == data
+    with ledger.write() as tx:
+        assert digest == bodies.put(tx, data)
+        assert bodies.put(tx, b"") == bodies.digest_of(b"")
+    with ledger.read() as tx:
+        assert bodies.get(tx, digest) == data
+        assert bodies.get(tx, bodies.digest_of(b"")) == b""
+        assert bodies.get(tx, "sha256:unknown") is None
+
+
+def test_damaged_bytes_are_never_served(ledger: Ledger) -> None:
+    """Their digest tells; a job with such a request fails instead of running."""
+    job = enter(ledger, request=b"as it was entered")
+    with ledger.write() as tx:
+        tx.execute(sa.text("UPDATE bodies SET data = :other"), {"other": b"something else"})
+    with ledger.read() as tx, pytest.raises(BodyMismatch):
+        jobs.request(tx, job.id)
+
+    assert try_claim(ledger, job, begin(ledger)) == "ended"
+    failed = look(ledger, job.id)
+    assert failed.error is not None
+    assert (failed.state, failed.error["code"]) == (State.FAILED, "REQUEST_LOST")
+
+
+def test_a_request_that_is_gone_is_said_to_be_missing(ledger: Ledger) -> None:
+    """Whether the job is unknown or its bytes were deleted."""
+    job = enter(ledger)
+    with ledger.write() as tx:
+        tx.execute(sa.text("DELETE FROM bodies"))
+    with ledger.read() as tx:
+        for job_id in (job.id, "unknown", "\0"):
+            with pytest.raises(BodyMissing):
+                jobs.request(tx, job_id)
+
+
+def test_a_value_that_cannot_be_stored_leaves_the_transaction_usable(ledger: Ledger) -> None:
+    """It is refused before the store sees it."""
+    with ledger.write() as tx:
+        for facts in ({"load": float("nan")}, {"what": object()}):
+            with pytest.raises(InvalidValue):
+                workers.beat(tx, worker="w", session="s", state="ready", facts=facts)
+        with pytest.raises(InvalidValue):
+            leases.take(tx, "\ud800", "holder", 1)
+        (job,) = jobs.submit(tx, [new_job()])
+    assert look(ledger, job.id) == job
+
+
+def test_a_snapshot_cannot_write_and_does_not_move(ledger: Ledger) -> None:
+    """What others commit meanwhile is not seen in it."""
+    with ledger.read() as tx:
+        assert jobs.counts(tx) == {}
+        enter(ledger)
+        assert jobs.counts(tx) == {}
+        with pytest.raises(LedgerError, match=r"(?i)read-?only"):
+            jobs.submit(tx, [new_job()])
+    with ledger.read() as tx:
+        assert sum(jobs.counts(tx).values()) == 1

@@ -1,0 +1,1 @@
+"""What of the ledger can be told without a store."""
