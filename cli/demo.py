@@ -42,13 +42,13 @@ def demo(
 
     settings = wiring.settings()
     supervisor = Supervisor(cluster.children(settings, log_dir=folder / "logs"), grace_s=20)
-    redis_server.start(settings.data_dir / "redis")
+    redis_server.ensure(settings)
     try:
         supervisor.start()
         board = _run(console, supervisor, folder)
     finally:
         supervisor.stop()
-        redis_server.stop(settings.data_dir / "redis")
+        redis_server.stop_detached(settings.redis_dir)
     board.summary(console)
     _next_steps(console, board.first_job)
 

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from monitoring import doctor as checks
+import monitoring.doctor as checks
 from tasks import ledger_id, wiring
 
 

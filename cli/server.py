@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from cli.redis_server import start_detached, stop_detached
-from tasks import ledger_id, wiring
+from tasks import ledger_id, redis_server, wiring
 from tasks.errors import SettingsInvalid
 
 app = typer.Typer(no_args_is_help=True)
@@ -20,12 +19,12 @@ def start() -> None:
             f"This installation uses the Redis at {ledger_id.address(settings)}.",
             suggested_action="Unset HONEYFLOW_REDIS_URL and redis_url to use the embedded one.",
         )
-    start_detached(settings.data_dir / "redis")
+    redis_server.ensure(settings)
     typer.echo(f"Redis answers at {ledger_id.address(settings)}.")
 
 
 @app.command()
 def stop() -> None:
     """Stop the embedded Redis."""
-    stopped = stop_detached(wiring.settings().data_dir / "redis")
+    stopped = redis_server.stop_detached(wiring.settings().redis_dir)
     typer.echo("Redis is stopped." if stopped else "Redis was not running.")

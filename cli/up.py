@@ -36,7 +36,7 @@ def up(
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
-    own_redis = settings.redis_embedded and redis_server.start(settings.data_dir / "redis")
+    own_redis = settings.redis_embedded and redis_server.ensure(settings)
     try:
         supervisor.start()
         console.print(f"Redis   {ledger_id.address(settings)}", markup=False)
@@ -49,4 +49,4 @@ def up(
     finally:
         supervisor.stop()
         if own_redis:
-            redis_server.stop(settings.data_dir / "redis")
+            redis_server.stop_detached(settings.redis_dir)

@@ -28,6 +28,8 @@ _WRAPPERS = (
     "EngineCore failed to start",
     "EngineCore encountered an issue",
 )
+# How pydantic wraps a sentence about a setting.
+_VALIDATION = re.compile(r"\d+ validation errors? for \w+ .*?Value error, (.*?) \[type=", re.DOTALL)
 _NUMBER = r"(\d+(?:\.\d+)?)"
 
 
@@ -119,6 +121,8 @@ def start_error(
 
     `lines` is what the children wrote, `raised` what the parent raised.
     """
+    if validation := _VALIDATION.search(raised):
+        raised = validation[1]
     written = "\n".join(_bare(line) for line in lines)
     for known in MEMORY_PATTERNS:
         match = known.pattern.search(f"{written}\n{raised}")

@@ -55,7 +55,7 @@ class NewJob:
             canonical = str(uuid.UUID(self.id))
         except (ValueError, AttributeError, TypeError):
             canonical = None
-        if canonical != self.id:
+        if canonical is None or canonical != self.id:
             raise InvalidValue(
                 f"The job id {self.id!r} is not a UUID in lower case with hyphens.",
                 suggested_action="Use str(uuid.uuid4()) as the id.",

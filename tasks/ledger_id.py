@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from ledger import Ledger
 from tasks.errors import BrokerUnavailable, LedgerMismatch
@@ -16,7 +18,8 @@ KEY = "honeyflow:ledger"
 def connect(settings: Settings) -> redis.Redis:
     """A Redis client for the broker's address."""
     url = settings.redis_url.replace("redis+socket://", "unix://")
-    return redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5)
+    once = Retry(NoBackoff(), 0)
+    return redis.Redis.from_url(url, socket_timeout=5, retry=once)
 
 
 def publish(settings: Settings, ledger: Ledger) -> None:

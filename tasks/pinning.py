@@ -93,10 +93,13 @@ def _pin(model: str, node: str, config: EngineConfig, placement: Placement | Non
             queues=worker_queues(model, node),
             engine=config,
         )
+    # A container numbers its GPUs from 0: there the host's name for them has to be told.
+    named = wiring.settings().gpu_name
+    aliases = tuple(named.split(",")) if named else placement.host_names
     return Pin(
         name=f"gpu-{'+'.join(placement.short_names)}",
         node=node,
-        queues=worker_queues(model, node, placement.short_names, aliases=placement.host_names),
+        queues=worker_queues(model, node, placement.short_names, aliases=aliases),
         engine=replace(config, tensor_parallel=placement.tensor_parallel),
         placement=placement,
     )

@@ -22,7 +22,7 @@ from kombu.asynchronous.hub import Hub
 
 from executors import ExecutorError, LoadProgress
 from ledger import LedgerError
-from tasks import drain, ingest, ledger_id, pinning, publish, wiring
+from tasks import drain, ingest, ledger_id, pinning, publish, redis_server, wiring
 from tasks.celery import INFER
 from tasks.engine_host import EngineHost
 from tasks.errors import HoneyflowError, adopt, describe
@@ -73,6 +73,11 @@ class EnginePool(BasePool):
 
     def _start_services(self) -> None:
         settings = self.settings
+        if settings.redis_embedded and redis_server.ensure(settings):
+            logger.info(
+                "started the embedded Redis at %s; `honeyflow redis stop` ends it",
+                settings.redis_socket,
+            )
         require_safe(settings)
         wiring.open_ledger(migrate=True).close()
         self.client = wiring.client()
@@ -272,7 +277,12 @@ class EnginePool(BasePool):
         in_flight = self.host.places.total - self.host.places.free
         facts |= {"in_flight": in_flight, "places": self.host.places.total}
         if self.pin.engine is not None:
-            facts |= {"model": self.pin.engine.model, "device": self.pin.engine.device}
+            facts |= {
+                "model": self.pin.engine.model,
+                "device": self.pin.engine.device,
+                "gpus": list(self.pin.placement.uuids) if self.pin.placement else [],
+                "tensor_parallel": self.pin.engine.tensor_parallel,
+            }
         if self.host.executor.health().state == "loading":
             return "loading", facts
         if not self.consuming:

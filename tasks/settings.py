@@ -8,15 +8,20 @@ over the file. Sizes are bytes, times seconds, both said in the name.
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import socket
+import tempfile
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from tasks.errors import SettingsInvalid
+
+MAX_SOCKET_PATH = 100
 
 KNOWN_TABLES = {
     "redis_url",
@@ -86,6 +91,17 @@ class Settings:
     timing: Timing = field(default_factory=Timing)
     unsafe_redis: bool = False
     config_file: Path | None = None
+    gpu_name: str | None = None
+
+    @property
+    def redis_dir(self) -> Path:
+        """Where the embedded Redis keeps its files."""
+        return self.data_dir / "redis"
+
+    @property
+    def redis_socket(self) -> Path:
+        """Where the embedded Redis listens."""
+        return _redis_socket(self.data_dir)
 
 
 @functools.cache
@@ -113,7 +129,7 @@ def read(environ: Mapping[str, str]) -> Settings:
     node = environ.get("HONEYFLOW_NODE") or table.get("node") or _node()
     return Settings(
         data_dir=data_dir,
-        redis_url=redis_url or f"redis+socket://{data_dir}/redis/redis.sock",
+        redis_url=redis_url or f"redis+socket://{quote(str(_redis_socket(data_dir)))}",
         redis_embedded=redis_url is None,
         ledger_url=environ.get("HONEYFLOW_LEDGER_URL")
         or table.get("ledger_url")
@@ -133,6 +149,7 @@ def read(environ: Mapping[str, str]) -> Settings:
         unsafe_redis=environ.get("HONEYFLOW_UNSAFE_REDIS", "") == "1"
         or bool(table.get("unsafe_redis", False)),
         config_file=file,
+        gpu_name=environ.get("HONEYFLOW_GPU_NAME"),
     )
 
 
@@ -154,9 +171,19 @@ def _default_data_dir(environ: Mapping[str, str]) -> Path:
     return Path(environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "honeyflow"
 
 
+def _redis_socket(data_dir: Path) -> Path:
+    """In the data directory, or where its path is short enough for a Unix socket."""
+    path = data_dir / "redis" / "redis.sock"
+    if len(os.fsencode(path)) <= MAX_SOCKET_PATH:
+        return path
+    short = hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"honeyflow-{os.getuid()}" / f"{short}.sock"
+
+
 def _node() -> str:
     name = socket.gethostname().split(".")[0].lower()
-    return "".join(c if c.isalnum() or c in "-_" else "-" for c in name).strip("-_") or "node"
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in name)
+    return plain.strip("-_")[:64] or "node"
 
 
 def _timing(table: Mapping[str, Any], environ: Mapping[str, str], file: Path | None) -> Timing:

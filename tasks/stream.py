@@ -125,7 +125,7 @@ class EventWriter:
 def read(
     client: redis.Redis, job_id: str, *, after: str = "0", block_s: float = 1.0
 ) -> Iterator[StreamEvent | None]:
-    """A job's events after a number, for as long as the caller asks; None when none came in time."""
+    """A job's events after a number, without end; None when none came in time."""
     while True:
         answer: Any = client.xread({key(job_id): after}, count=500, block=int(block_s * 1000))
         if not answer:

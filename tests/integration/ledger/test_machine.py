@@ -75,10 +75,13 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @initialize(target=opened)
     def first_worker(self) -> str:
-        return self.worker_starts()
+        return self.start_worker()
 
     @rule(target=opened)
     def worker_starts(self) -> str:
+        return self.start_worker()
+
+    def start_worker(self) -> str:
         with self.ledger.write() as tx:
             session = open_session(tx, f"worker-{len(self.leases)}")
         self.leases[session] = self.clock.now + sessions.LEASE_S
@@ -279,7 +282,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
 
 @pytest.mark.usefixtures("sqlite_template")
-class TestLedgerMachine(LedgerMachine.TestCase):  # type: ignore[misc, name-defined]
+class TestLedgerMachine(LedgerMachine.TestCase):  # type: ignore[misc, valid-type]
     """Runs the machine; how many times is the profile's."""
 
     settings = settings(stateful_step_count=40)

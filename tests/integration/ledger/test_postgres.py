@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -154,14 +155,14 @@ def test_two_who_submit_the_same_jobs_at_once_get_the_same(opened: Ledger) -> No
 def test_writers_of_the_same_answers_do_not_end_each_other(opened: Ledger) -> None:
     """Bodies are written in one order everywhere."""
 
-    def write(answers: list[bytes]) -> None:
-        with opened.write() as tx:
-            for answer in answers:
-                bodies.put(tx, answer)
-
     for number in range(10):
-        answers = [b"%d-%d" % (number, index) for index in range(30)]
-        assert at_once(lambda a=answers: write(a), lambda a=answers: write(a[::-1])) == [None] * 2
+
+        def write(step: int, number: int = number) -> None:
+            with opened.write() as tx:
+                for index in range(30)[::step]:
+                    bodies.put(tx, b"%d-%d" % (number, index))
+
+        assert at_once(partial(write, 1), partial(write, -1)) == [None, None]
 
 
 def test_sweeps_of_two_reconcilers_do_not_wait_for_each_other(opened: Ledger) -> None:

@@ -1,7 +1,7 @@
-"""What can go wrong in a command before the cluster is even asked.
+"""What can go wrong with the embedded Redis server.
 
-CliError
-└── RedisServerError       the embedded Redis
+HoneyflowError
+└── RedisServerError           the embedded Redis
     ├── RedisNotInstalled      no server program; names the extra that brings one
     ├── RedisAddressInvalid    no usable port or socket path was given
     ├── RedisPortTaken         somebody else listens there
@@ -13,28 +13,10 @@ CliError
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from tasks.errors import HoneyflowError
 
 
-class CliError(Exception):
-    """A command could not be carried out; `code` is stable, the message is for people."""
-
-    code = "CLI_ERROR"
-    retriable = False
-    http_status = 500
-    exit_code = 1
-
-    def __init__(
-        self, message: str, *, suggested_action: str, details: Mapping[str, Any] | None = None
-    ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.suggested_action = suggested_action
-        self.details = dict(details or {})
-
-
-class RedisServerError(CliError):
+class RedisServerError(HoneyflowError):
     """The embedded Redis server could not be started or stopped."""
 
     code = "REDIS_SERVER_ERROR"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from cli.errors import RedisAddressInvalid, RedisPortTaken
+from tasks.redis_errors import RedisAddressInvalid, RedisPortTaken
 
 LOOPBACK = "127.0.0.1"
 _HIGHEST_PORT = 65535

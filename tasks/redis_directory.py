@@ -20,8 +20,8 @@ import os
 import string
 from pathlib import Path
 
-from cli.errors import RedisDirectoryUnusable
-from cli.redis_address import LOOPBACK, RedisAddress
+from tasks.redis_address import LOOPBACK, RedisAddress
+from tasks.redis_errors import RedisDirectoryUnusable
 
 _LOG_TAIL_BYTES = 4096
 _LOG_TAIL_LINES = 6

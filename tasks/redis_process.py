@@ -21,7 +21,9 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from cli.errors import (
+from tasks.redis_address import RedisAddress, choose_address
+from tasks.redis_directory import RedisDirectory
+from tasks.redis_errors import (
     RedisAlreadyRunning,
     RedisNotInstalled,
     RedisPortTaken,
@@ -29,8 +31,6 @@ from cli.errors import (
     RedisStartFailed,
     RedisStopFailed,
 )
-from cli.redis_address import RedisAddress, choose_address
-from cli.redis_directory import RedisDirectory
 
 _SIGNAL_TIMEOUT_S = 5.0
 _ANSWER_TIMEOUT_S = 2.0

@@ -1,0 +1,1 @@
+"""Integration tests of the executors: real models, real processes."""
