@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import redis
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -17,6 +17,16 @@ from cli.findings import FINDINGS
 from tasks import ledger_id, stream
 from tasks.client import Client, JobResult
 
+_COLUMNS: tuple[tuple[str, int, Literal["left", "right"]], ...] = (
+    ("samples", 7, "left"),
+    ("agree", 5, "right"),
+    ("K", 1, "right"),
+    ("stopped", 9, "left"),
+    ("answer", 14, "left"),
+    ("conf", 4, "right"),
+    ("human", 5, "left"),
+    ("receipt", 8, "left"),
+)
 _COLOURS = ("green", "yellow", "red", "magenta", "cyan", "blue")
 
 
@@ -106,28 +116,25 @@ class Board:
         yield Text(self._totals(), style="dim")
 
     def _table(self, *, wide: bool) -> Table:
-        table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")
-        table.add_column("finding", no_wrap=True, max_width=44 if wide else 24, ratio=1)
-        table.add_column("samples", no_wrap=True, min_width=7)
-        table.add_column("agree", justify="right", no_wrap=True)
-        table.add_column("K", justify="right")
-        table.add_column("stopped", no_wrap=True)
-        table.add_column("answer", no_wrap=True)
-        table.add_column("conf", justify="right")
-        table.add_column("human", no_wrap=True)
-        table.add_column("receipt", no_wrap=True)
+        table = Table(
+            box=None, pad_edge=False, collapse_padding=True, padding=(0, 1), header_style="bold"
+        )
+        table.add_column("finding", no_wrap=True, max_width=60 if wide else 20)
+        for heading, width, justify in _COLUMNS:
+            shown = 16 if heading == "receipt" and wide else width
+            table.add_column(heading, no_wrap=True, width=shown, justify=justify)
         for line in self.lines:
             table.add_row(*self._cells(line, wide=wide))
         return table
 
     def _cells(self, line: Line, *, wide: bool) -> list[Text]:
         result = line.result
-        agreement = f"{100 * line.agreement:.0f} %" if line.samples else ""
+        agreement = f"{100 * line.agreement:.0f}%" if line.samples else ""
         cells = [Text(line.text), _dots(line.samples), Text(agreement)]
         if result is None:
             state = line.error or ("queued" if not line.samples else "drawing")
             return [*cells, Text(""), Text(state, style="dim"), *([Text("")] * 4)]
-        human = Text("needs one", style="bold red") if result.review else Text("no", style="dim")
+        human = Text("yes", style="bold red") if result.review else Text("no", style="dim")
         digest = result.receipt.removeprefix("sha256:")
         return [
             *cells,

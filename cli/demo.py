@@ -134,10 +134,10 @@ def _next_steps(console: Console, job_id: str | None) -> None:
     honeyflow = Path(sys.executable).with_name("honeyflow")
     shown = honeyflow.relative_to(Path.cwd()) if honeyflow.is_relative_to(Path.cwd()) else honeyflow
     console.print("\nTry next:", style="bold")
-    console.print(f"  export HONEYFLOW_CONFIG={config}", markup=False)
-    console.print(f"  {shown} job show {job_id}", markup=False)
-    console.print(f"  {shown} up                # the same cluster, until Ctrl-C", markup=False)
-    console.print(
-        f'  {shown} infer {MODEL} --findings "L4-L5: moderate central canal stenosis."',
-        markup=False,
-    )
+    for command in (
+        f"export HONEYFLOW_CONFIG={config}",
+        f"{shown} job show {job_id}",
+        f"{shown} up    # the same cluster, until Ctrl-C; then, beside it:",
+        f'{shown} infer {MODEL} --findings "L4-L5: moderate central canal stenosis."',
+    ):
+        console.print(f"  {command}", markup=False, soft_wrap=True)

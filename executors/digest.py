@@ -150,7 +150,8 @@ def _check_sums(path: Path, hashes: Mapping[str, str]) -> None:
     if not sums.is_file():
         return
     for number, line in enumerate(sums.read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip():
+        # sha256sum skips comments too: the command that made the files may stand in one.
+        if not line.strip() or line.startswith("#"):
             continue
         expected, _, name = line.partition(" ")
         # The format of sha256sum: a space or an asterisk before the name, for text or binary.

@@ -21,7 +21,7 @@ from executors.types import GenerateRequest
 OWN_OPTIONS = frozenset({"adapters", "env", "start_timeout_s"})
 
 START_TIMEOUT_S = 1800.0
-CPU_KV_GIB = "1"
+CPU_KV_BYTES = 1024**3
 _SEEDS = 2**63
 
 
@@ -41,8 +41,6 @@ def prepare_environment(config: EngineConfig) -> None:
         # Compiling on the CPU takes minutes, gains little, and holds up all requests when it
         # happens: the first one that wants log-probabilities would wait half a minute.
         defaults["TORCHDYNAMO_DISABLE"] = "1"
-    if config.device == "cpu" and "kv_cache_memory_bytes" not in config.options:
-        defaults["VLLM_CPU_KVCACHE_SPACE"] = CPU_KV_GIB
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
     for name, value in dict(config.options.get("env", {})).items():
@@ -68,6 +66,9 @@ def engine_arguments(config: EngineConfig) -> dict[str, Any]:
         arguments["quantization"] = config.quantization
     if config.attention_backend is not None:
         arguments["attention_backend"] = config.attention_backend
+    if config.device == "cpu" and not os.environ.get("VLLM_CPU_KVCACHE_SPACE"):
+        # vLLM's own choice is nearly all of the host's memory.
+        arguments["kv_cache_memory_bytes"] = CPU_KV_BYTES
     if any(name.endswith(".safetensors") for name in model_files(config.path)):
         # The loader's own choice may fall back to a pickle beside them.
         arguments["load_format"] = "safetensors"

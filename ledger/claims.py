@@ -19,7 +19,7 @@ _RUNS_A_SUSPECT = (
     sa.select(sa.literal_column("1"))
     .where(
         _other.c.session == _THE_SESSION,
-        sa.literal_column("other.state = 'running'", sa.Boolean()),
+        tables.state_in(State.RUNNING, table=_other),
         _other.c.suspect,
     )
     .exists()

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import sqlalchemy as sa
 from sqlalchemy import exc
@@ -25,6 +25,8 @@ _UUID = sa.select(tables.identity.c.uuid)
 
 class Ledger:
     """An open ledger; safe to share between threads, and to use after a fork.
+
+    To be closed at the end, or used as `with Ledger.open(url) as ledger`.
 
     `uuid` names it for good, `place` is its URL without the password.
     """
@@ -166,6 +168,12 @@ class Ledger:
         """Close all connections that are not in use."""
         self._writer.dispose()
         self._reader.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _transaction(self, connection: sa.Connection) -> Transaction:
         return Transaction(connection, dialect=self.dialect, clock=self._clock, place=self.place)

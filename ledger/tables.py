@@ -82,13 +82,6 @@ class StateText(TypeDecorator[State]):
         return None if value is None else State(value)
 
 
-def state_in(*states: State) -> sa.ColumnElement[bool]:
-    """`state IN (…)` with the names written out, so that the partial indexes are used."""
-    names = ", ".join(f"'{state}'" for state in states)
-    condition = f"= {names}" if len(states) == 1 else f"IN ({names})"
-    return sa.literal_column(f"jobs.state {condition}", sa.Boolean())
-
-
 def dump_json(value: Any) -> str:
     """Plain JSON for the JSON columns.
 
@@ -327,3 +320,13 @@ chords = sa.Table(
     sa.Column("claimed_at", Real),
     sa.Column("done_at", Real),
 )
+
+
+def state_in(*states: State, table: sa.FromClause | None = None) -> sa.ColumnElement[bool]:
+    """The states of `jobs`, or of an alias of it, with their names written out.
+
+    Only so do partial indexes serve a query that is prepared before its parameters are known.
+    """
+    column = (jobs if table is None else table).c.state
+    names = [sa.literal_column(f"'{state}'", StateText()) for state in states]
+    return column == names[0] if len(names) == 1 else column.in_(names)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import json
 import logging
 import time
 from collections.abc import Callable
@@ -22,29 +21,22 @@ from executors import (
     Error,
     Executor,
     GenerateRequest,
-    Prompt,
     RequestAborted,
-    Sampling,
     Token,
 )
 from executors.resampling import (
-    Agreement,
     Outcome,
-    Policy,
     Progress,
     RawSample,
-    Thresholds,
     draw_until_settled,
-    parse_agreement,
-    parse_policy,
     sample_seed,
 )
-from ledger import Claim, Job, LedgerError, SampleRow, State, Transaction, jobs, samples
-from proofs import canonicalize, sha256_digest
-from tasks import evidence, payloads
-from tasks.catalogue import Catalogue, Profile
+from ledger import Claim, Job, LedgerError, State, Transaction, jobs, samples
+from tasks import evidence, plans
+from tasks.catalogue import Catalogue
 from tasks.errors import describe
 from tasks.places import LATER_WAVE, Places
+from tasks.plans import Plan
 from tasks.scribe import Scribe
 from tasks.settings import Settings
 from tasks.stream import EventSink
@@ -65,21 +57,6 @@ class Ending:
     job: Job
     result: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What a request asks for, in the executor's and the policy's terms."""
-
-    request: payloads.Request
-    profile: Profile | None
-    prompt: Prompt
-    prompt_digest: str
-    policy: Policy
-    agreement: Agreement
-    thresholds: Thresholds
-    sampling: Sampling
-    seed_base: str | int
 
 
 @dataclass(slots=True)
@@ -137,7 +114,7 @@ class Runner:
         job = claim.job
         events = self._sink(job.id) if job.stream else None
         try:
-            plan = self._plan(claim)
+            plan = plans.make(claim, self._catalogue)
             async with asyncio.timeout(self._time_left(job)):
                 outcome = await self._draw(plan, claim, hold, events)
             ending = await self._commit(plan, claim, outcome, hold)
@@ -152,23 +129,6 @@ class Runner:
         if events is not None:
             events.end(ending.state, result=ending.result, error=ending.error)
         return ending
-
-    def _plan(self, claim: Claim) -> Plan:
-        job = claim.job
-        request = payloads.request_from_bytes(claim.request)
-        profile = payloads.profile_of(request, self._catalogue)
-        prompt = payloads.prompt_of(request, profile)
-        return Plan(
-            request=request,
-            profile=profile,
-            prompt=prompt,
-            prompt_digest=_prompt_digest(prompt),
-            policy=parse_policy(job.policy),
-            agreement=_agreement(canonicalize(dict(payloads.agreement_of(request, profile)))),
-            thresholds=_thresholds(profile),
-            sampling=payloads.sampling_of(request, profile, seed=None),
-            seed_base=job.id if request.seed is None else request.seed,
-        )
 
     async def _draw(
         self, plan: Plan, claim: Claim, hold: Hold, events: EventSink | None
@@ -187,7 +147,7 @@ class Runner:
             policy=plan.policy,
             agreement=plan.agreement,
             thresholds=plan.thresholds,
-            prior=self._still_good(plan, claim),
+            prior=plan.still_good(claim.samples, self._executor.info),
             on_sample=told,
         )
 
@@ -213,7 +173,7 @@ class Runner:
             completion_tokens=completion.completion_tokens,
         )
         duration_ms = int((time.monotonic() - began) * 1000)
-        row = self._row(plan, job, sample, duration_ms)
+        row = plan.row(job, sample, self._executor.info, duration_ms=duration_ms)
         hold.classes[index] = row.answer_class
         # Not awaited: the ledger's writer keeps the order, so the commit comes after it.
         written = self._scribe.submit(lambda tx: samples.add(tx, row))
@@ -348,62 +308,8 @@ class Runner:
                 await asyncio.sleep(pause)
         return None
 
-    def _still_good(self, plan: Plan, claim: Claim) -> dict[int, RawSample]:
-        """Samples of an earlier run that the same model drew from the same prompt."""
-        info = self._executor.info
-        return {
-            row.index: RawSample(
-                index=row.index,
-                seed=row.seed,
-                text=row.text,
-                finish_reason=row.finish_reason or "stop",
-                prompt_tokens=row.prompt_tokens,
-                completion_tokens=row.completion_tokens,
-            )
-            for row in claim.samples
-            if row.model_digest == info.model_digest
-            and row.engine_digest == info.engine_digest
-            and row.prompt_digest == plan.prompt_digest
-        }
-
-    def _row(self, plan: Plan, job: Job, sample: RawSample, duration_ms: int) -> SampleRow:
-        info = self._executor.info
-        counted = plan.agreement.classify(sample.text)
-        return SampleRow(
-            job_id=job.id,
-            index=sample.index,
-            fence=job.fence,
-            seed=sample.seed,
-            text=sample.text,
-            finish_reason=sample.finish_reason,
-            prompt_tokens=sample.prompt_tokens,
-            completion_tokens=sample.completion_tokens,
-            valid=counted.valid,
-            answer_class=counted.canonical,
-            model_digest=info.model_digest,
-            engine_digest=info.engine_digest,
-            prompt_digest=plan.prompt_digest,
-            duration_ms=duration_ms,
-        )
-
     def _time_left(self, job: Job) -> float:
         left = job.run_timeout
         if job.deadline is not None:
             left = min(left, job.deadline - time.time())
         return max(left, 0.0)
-
-
-def _prompt_digest(prompt: Prompt) -> str:
-    turns = [[turn.role, turn.content] for turn in prompt.messages]
-    return sha256_digest(canonicalize(prompt.text if prompt.text is not None else turns))
-
-
-def _thresholds(profile: Profile | None) -> Thresholds:
-    if profile is None:
-        return Thresholds()
-    return Thresholds(review_below=profile.review_below, accept_from=profile.accept_from)
-
-
-@functools.lru_cache(maxsize=64)
-def _agreement(spec: bytes) -> Agreement:
-    return parse_agreement(json.loads(spec))

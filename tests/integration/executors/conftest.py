@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
+import warnings
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -105,6 +107,13 @@ def need(name: str) -> None:
     pytest.skip(f"{name} is not installed")
 
 
+def collect_garbage() -> None:
+    """Collect what foreign packages left open here, where its warnings are nobody's failure."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()
+
+
 def configure(name: str, path: Path, **changes: Any) -> EngineConfig:
     """A small configuration for one engine."""
     config = EngineConfig(
@@ -141,6 +150,7 @@ def _loaded() -> Iterator[dict[str, Engine]]:
     for engine in engines.values():
         engine.run(engine.executor.unload())
         engine.loop.close()
+    collect_garbage()
 
 
 @pytest.fixture(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -14,15 +16,17 @@ from executors.errors import DeviceUnavailable, EngineStartFailed, ExecutorError
 from executors.types import HealthState
 from executors.vllm_engine import VllmExecutor
 
-from .conftest import configure, need
+from .conftest import collect_garbage, configure, need
 from .models import make_model
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 
 @pytest.fixture(autouse=True)
-def _installed() -> None:
+def _tidy() -> Iterator[None]:
     need("vllm")
+    yield
+    collect_garbage()
 
 
 def _failed_start(config: EngineConfig) -> ExecutorError:
@@ -30,16 +34,23 @@ def _failed_start(config: EngineConfig) -> ExecutorError:
 
     async def main() -> ExecutorError:
         executor = VllmExecutor(config)
-        with pytest.raises(ExecutorError) as caught:
-            await executor.load(lambda _: None)
-        assert executor.health().state is HealthState.UNLOADED
-        await executor.unload()
+        try:
+            with pytest.raises(ExecutorError) as caught:
+                await executor.load(lambda _: None)
+            assert executor.health().state is HealthState.UNLOADED
+        finally:
+            await executor.unload()
         return caught.value
 
     error = asyncio.run(main())
     assert not [p for p in multiprocessing.active_children() if p.name.startswith("EngineCore")]
     assert not [p for p in psutil.Process().children() if "guard_process" in " ".join(p.cmdline())]
     return error
+
+
+def _wait_for_engine_core() -> None:
+    while not any(p.name.startswith("EngineCore") for p in multiprocessing.active_children()):
+        time.sleep(0.05)
 
 
 def test_too_large_a_cache_is_out_of_memory_with_figures(model_path: Path) -> None:
@@ -88,10 +99,7 @@ def test_a_cancelled_load_leaves_nothing_running(model_path: Path) -> None:
     async def main() -> None:
         executor = VllmExecutor(config)
         loading = asyncio.ensure_future(executor.load(lambda _: None))
-        while not any(
-            process.name.startswith("EngineCore") for process in multiprocessing.active_children()
-        ):
-            await asyncio.sleep(0.05)
+        await asyncio.to_thread(_wait_for_engine_core)
         await asyncio.sleep(0.5)
         loading.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -54,8 +54,7 @@ def profile_of(directory: Path) -> dict[str, object]:
 def test_checksums_match_and_cover_every_file(directory: Path) -> None:
     """`SHA256SUMS` names each file once, with its digest."""
     lines = (directory / SUMS).read_text(encoding="utf-8").splitlines()
-    listed = dict(reversed(line.split("  ", 1)) for line in lines if not line.startswith("#"))
-    assert listed == {path.name: digest(path) for path in shipped(directory)}
+    assert lines == [f"{digest(path)}  {path.name}" for path in shipped(directory)]
 
 
 def test_the_directory_is_small_and_holds_no_code(directory: Path) -> None:
@@ -69,7 +68,7 @@ def test_the_directory_is_small_and_holds_no_code(directory: Path) -> None:
 
 def test_the_heads_are_wide_enough_for_every_engine(loaded: Loaded) -> None:
     """CPU attention kernels want heads of 32 or more."""
-    assert loaded.model.config.head_dim >= 32
+    assert (loaded.model.config.head_dim or 0) >= 32
 
 
 def test_the_card_has_figures_and_says_what_the_model_is_not(directory: Path) -> None:
