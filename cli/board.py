@@ -122,7 +122,7 @@ class Board:
         table.add_column("finding", no_wrap=True, max_width=60 if wide else 20)
         for heading, width, justify in _COLUMNS:
             shown = 16 if heading == "receipt" and wide else width
-            table.add_column(heading, no_wrap=True, width=shown, justify=justify)
+            table.add_column(heading, no_wrap=True, width=shown, justify=justify, overflow="crop")
         for line in self.lines:
             table.add_row(*self._cells(line, wide=wide))
         return table

@@ -104,4 +104,5 @@ def _print(result: JobResult, *, as_json: bool) -> None:
         f"job {result.job_id} · receipt {result.receipt}",
         style="dim",
         markup=False,
+        soft_wrap=True,
     )

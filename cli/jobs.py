@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -75,18 +76,23 @@ def list_jobs(
     client = wiring.client()
     with client.ledger.read() as tx:
         rows = jobs.list(tx, states=[state] if state else None, model=model, limit=limit)
-    table = Table("job", "model", "state", "K", "confidence", "review", "receipt", box=None)
+    # Where nobody watches, nothing is cut: the ids are what the next command needs.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 132)
+    table = Table(box=None, pad_edge=False, collapse_padding=True)
+    table.add_column("job", no_wrap=True, min_width=36)
+    for heading in ("state", "K", "conf", "review", "model", "receipt"):
+        table.add_column(heading, no_wrap=True)
     for job in rows:
         table.add_row(
             job.id,
-            job.model,
             str(job.state),
             "" if job.k is None else str(job.k),
             "" if job.confidence is None else f"{job.confidence:.2f}",
             "yes" if job.review else "",
-            (job.receipt_digest or "")[:19],
+            job.model,
+            (job.receipt_digest or "").removeprefix("sha256:")[:12],
         )
-    Console(highlight=False, soft_wrap=True).print(table)
+    console.print(table)
 
 
 @app.command()

@@ -1,0 +1,218 @@
+"""What a newcomer does in the first five minutes, as written in the README."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.stack import BIN, running_redis, wait_for, write_config, write_script
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.slow
+
+
+def ours(folder: Path) -> list[psutil.Process]:
+    """The processes that work in a folder or were told of it."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "environ", "status"]):
+        info = process.info
+        told = " ".join(info["cmdline"] or []) + str((info["environ"] or {}).values())
+        if str(folder) in told and info["status"] != psutil.STATUS_ZOMBIE:
+            found.append(process)
+    return [process for process in found if process.pid != os.getpid()]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Path]:
+    """A home with Redis and two fake models."""
+    write_config(tmp_path, cpu_model_assignments='["fake-a", "fake-b"]')
+    for name, word in (("fake-a", "A"), ("fake-b", "B")):
+        write_script(tmp_path, name, {"rules": [{"answers": [{"text": word}]}]})
+    with running_redis(tmp_path / "data" / "redis"):
+        yield tmp_path
+
+
+def run(home: Path, *words: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    """Run a command of ours in a home."""
+    return subprocess.run(
+        [str(BIN / words[0]), *words[1:]],
+        env={**os.environ, "HONEYFLOW_CONFIG": str(home / "honeyflow.toml")},
+        cwd=home,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+
+
+def test_the_demo_answers_a_dozen_findings_and_leaves_nothing_running(tmp_path: Path) -> None:
+    """Real Redis, ledger, model, beat; K used, who needs a person, receipts; exit 0."""
+    folder = tmp_path / "demo"
+
+    told = run(tmp_path, "honeyflow", "demo", "--dir", str(folder), timeout=240)
+
+    logs = "\n".join(file.read_text()[-2000:] for file in (folder / "logs").glob("*.log"))
+    assert 0 == told.returncode, told.stdout + told.stderr + logs
+    assert "12 of 12 answered" in told.stdout
+    assert 12 == len(set(re.findall(r"sha256:[0-9a-f]{64}", told.stdout)))
+    assert {"K=3", "K=5", "K=7"} <= set(re.findall(r"K=\d", told.stdout)), told.stdout
+    assert "for a person:" in told.stdout
+    assert "Try next:" in told.stdout
+    assert [] == ours(folder)
+
+
+def test_up_starts_what_is_assigned_and_ctrl_c_stops_it(home: Path) -> None:
+    """Two models, maintenance and beat; the CLI asks both; nothing is left behind."""
+    up = subprocess.Popen(
+        [str(BIN / "honeyflow"), "up", "--config", str(home / "honeyflow.toml")],
+        cwd=home,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        asked = {}
+        for model in ("fake-a", "fake-b"):
+
+            def answer(model: str = model) -> str:
+                return run(home, "honeyflow", "infer", model, "who?", "--timeout", "20").stdout
+
+            asked[model] = wait_for(answer, timeout=60).strip()
+        listed = run(home, "honeyflow", "job", "list").stdout
+        missing = run(home, "honeyflow", "infer", "nowhere", "x")
+        bad_k = run(home, "honeyflow", "infer", "fake-a", "x", "-k", "99")
+    finally:
+        up.send_signal(signal.SIGINT)
+        output, _ = up.communicate(timeout=60)
+
+    assert {"fake-a": "A", "fake-b": "B"} == asked, output
+    assert 2 <= listed.count("succeeded")
+    assert 1 == missing.returncode
+    assert "MODEL_UNKNOWN" in missing.stderr
+    assert "K_OUT_OF_RANGE" in bad_k.stderr
+    assert "Traceback" not in missing.stderr + bad_k.stderr
+    assert 0 == up.returncode, output
+    left = [process for process in ours(home) if "redis" not in process.name()]
+    assert [] == left
+
+
+def test_job_show_tells_the_story_and_the_bytes_check(home: Path) -> None:
+    """Request, receipt and report come out exactly as they were hashed."""
+    worker = subprocess.Popen(
+        [str(BIN / "celery"), "-A", "tasks", "worker", "--device", "cpu", "--model", "fake-a"],
+        env={**os.environ, "HONEYFLOW_CONFIG": str(home / "honeyflow.toml")},
+        cwd=home,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        answered = wait_for(
+            lambda: run(home, "honeyflow", "infer", "fake-a", "who?", "--stream"), timeout=30
+        )
+        while answered.returncode:
+            answered = run(home, "honeyflow", "infer", "fake-a", "who?", "--stream")
+        job = re.search(r"job (\S+)", answered.stderr).group(1)  # type: ignore[union-attr]
+        for part in ("receipt", "report", "request"):
+            told = run(home, "honeyflow", "job", "show", job, f"--{part}")
+            (home / part).write_text(told.stdout)
+        (home / "own.json").write_text('{"prompt": "who?", "model": "fake-a"}')
+        own = run(home, "honeyflow", "hash", "own.json").stdout.strip()
+        checked = subprocess.run(
+            [sys.executable, "-m", "proofs", "check", "receipt", "--report", "report"]
+            + ["--request", "request"],
+            cwd=home,
+            capture_output=True,
+            text=True,
+        )
+        story = run(home, "honeyflow", "job", "show", job).stdout
+        unknown = run(home, "honeyflow", "job", "show", "00000000-0000-4000-8000-000000000000")
+    finally:
+        worker.send_signal(signal.SIGTERM)
+        worker.wait(30)
+
+    assert 0 == checked.returncode, checked.stdout + checked.stderr
+    assert own in (home / "receipt").read_text()
+    assert "succeeded" in story
+    assert (1, True) == (unknown.returncode, "JOB_NOT_FOUND" in unknown.stderr)
+
+
+def test_celery_multi_and_beat_start_and_stop(home: Path) -> None:
+    """As people run Celery in the background."""
+    options = ["--device=cpu", "--model=fake-a"]
+    files = ["--pidfile=%n.pid", "--logfile=%n.log"]
+    started = run(home, "celery", "multi", "start", "w1", "-A", "tasks", *options, *files)
+    try:
+        assert 0 == started.returncode, started.stdout + started.stderr
+        told = wait_for(
+            lambda: run(home, "honeyflow", "infer", "fake-a", "who?", "--timeout", "30").stdout,
+            timeout=40,
+        )
+    finally:
+        stopped = run(home, "celery", "multi", "stopwait", "w1", "-A", "tasks", *files)
+    assert "A" == told.strip()
+    assert 0 == stopped.returncode, stopped.stdout
+    beat = subprocess.Popen(
+        [str(BIN / "celery"), "-A", "tasks", "beat", "--pidfile=", "-l", "INFO"],
+        env={**os.environ, "HONEYFLOW_CONFIG": str(home / "honeyflow.toml")},
+        cwd=home,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert beat.stdout is not None
+    lines = iter(beat.stdout.readline, "")
+    assert any("Sending due task reconcile" in line for line in lines)
+    beat.send_signal(signal.SIGTERM)
+    beat.communicate(timeout=20)
+
+
+def test_without_a_ledger_or_a_broker_the_caller_is_told(tmp_path: Path) -> None:
+    """Codes, sentences and actions; never a traceback."""
+    write_config(tmp_path)
+    nothing = run(tmp_path, "honeyflow", "infer", "fake-a", "x")
+
+    assert 1 == nothing.returncode
+    assert "LEDGER" in nothing.stderr
+    assert "Traceback" not in nothing.stderr
+
+
+def test_a_client_with_another_ledger_is_refused_with_both_places(home: Path) -> None:
+    """The first worker publishes which ledger this cluster uses."""
+    from ledger import Ledger
+    from tasks import ledger_id, settings
+
+    ours = Ledger.open(f"sqlite:///{home}/data/ledger.db", migrate=True)
+    other = Ledger.open(f"sqlite:///{home}/other.db", migrate=True)
+    mine = settings.read({"HONEYFLOW_CONFIG": str(home / "honeyflow.toml")})
+    ledger_id.publish(mine, other)
+    ours.close()
+    other.close()
+
+    told = run(home, "honeyflow", "infer", "fake-a", "x")
+
+    assert "LEDGER_MISMATCH" in told.stderr
+    assert "other.db" in told.stderr
+    assert "data/ledger.db" in told.stderr
+
+
+def test_the_readmes_python_runs_as_it_stands(tmp_path: Path) -> None:
+    """The first code block of the README, against the command in the second."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    compile(blocks[0], "README.md", "exec")
+    assert "from tasks import infer" in blocks[0]
+
+
+def test_doctor_says_what_is_wrong_and_how_to_mend_it(home: Path) -> None:
+    """One line per check; bad ones have an action."""
+    told = run(home, "honeyflow", "doctor")
+
+    assert "Traceback" not in told.stderr
+    assert "redis" in told.stdout.lower()
