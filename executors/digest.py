@@ -19,7 +19,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from executors.config import EngineConfig
@@ -159,14 +159,23 @@ def _check_sums(path: Path, hashes: Mapping[str, str]) -> None:
         name = name.removeprefix("./")
         if len(expected) != 64 or not name:
             raise _invalid(path, f"line {number} of {SUMS} cannot be read", f"Rebuild {SUMS}.")
-        if name not in hashes:
-            raise _invalid(path, f"{name} is missing", "Copy the complete model directory.")
-        if hashes[name] != expected.lower():
+        found = hashes.get(name) or _hash_listed(path, name)
+        if found != expected.lower():
             raise _invalid(
                 path,
-                f"{name} does not match {SUMS}: sha256 {hashes[name]}, expected {expected.lower()}",
+                f"{name} does not match {SUMS}: sha256 {found}, expected {expected.lower()}",
                 f"Fetch {name} again.",
             )
+
+
+def _hash_listed(path: Path, name: str) -> str:
+    """Hash a listed file that is no part of the model, such as a hidden one."""
+    relative = PurePosixPath(name)
+    if relative.is_absolute() or ".." in relative.parts or "\0" in name:
+        raise _invalid(path, f"{SUMS} points outside: {name!r}", f"Rebuild {SUMS}.")
+    if not (path / relative).is_file():
+        raise _invalid(path, f"{name} is missing", "Copy the complete model directory.")
+    return _hash_file(path / relative)
 
 
 def _hash_file(file: Path) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 import executors
 from executors import Completion, EngineConfig, Executor, HealthState, LoadProgress
 from ledger import Claim, LedgerError, jobs
-from tasks import canvas
+from tasks import canvas, publish
 from tasks.client import Client
 from tasks.keeper import Keeper
 from tasks.places import NEW_JOB, Places
@@ -242,6 +242,9 @@ class EngineHost:
         try:
             if ending.state in ("succeeded", "failed", "cancelled", "expired", "dead"):
                 self._deliver(ending)
+            elif ending.state == "queued":
+                handed_back = self._client.job(slot.job_id)
+                publish.send(self._client.app, [handed_back], ledger_uuid=self._client.ledger.uuid)
         except Exception as error:
             # Not lost: the reconciler delivers what has no delivered_at.
             logger.warning("job %s is done but not delivered yet: %s", slot.job_id, error)

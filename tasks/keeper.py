@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from ledger import Ledger, LedgerError, Session, sessions, workers
+from ledger import Job, Ledger, LedgerError, Session, sessions, workers
 from tasks.settings import Timing
 
 logger = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ class Keeper:
     """Keeps one worker's session alive, opens a new one when it was lost, and sends heartbeats.
 
     `on_lost` is called when the lease was lost: the jobs of the old session belong to others now.
-    `facts` gives the heartbeat's content.
+    `facts` gives the heartbeat's content. `freed` are jobs of a dead predecessor, to be sent again.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class Keeper:
         self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
         self._beaten = float("-inf")
         self.session = ""
+        self.freed: list[Job] = []
 
     def open(self) -> None:
         """Open the session, in place of one of the same name whose process has died.
@@ -61,7 +62,7 @@ class Keeper:
         with self._ledger.write() as tx:
             for other in sessions.live(tx):
                 if other.worker == self._worker and process_is_gone(other):
-                    sessions.close(tx, other.id, crashed=True, reason="process died")
+                    self.freed += sessions.close(tx, other.id, crashed=True, reason="process died")
             session = sessions.open(
                 tx,
                 worker=self._worker,
@@ -83,13 +84,14 @@ class Keeper:
         if self._thread.is_alive():
             self._thread.join(timeout=5)
 
-    def close(self, *, crashed: bool, reason: str) -> None:
-        """Close the session: what still runs under it goes back to the queue."""
+    def close(self, *, crashed: bool, reason: str) -> list[Job]:
+        """Close the session: what still runs under it goes back to the queue, and is returned."""
         try:
             with self._ledger.write() as tx:
-                sessions.close(tx, self.session, crashed=crashed, reason=reason)
+                return sessions.close(tx, self.session, crashed=crashed, reason=reason)
         except LedgerError as error:
             logger.warning("the session could not be closed (%s); its lease will end", error)
+            return []
 
     def tick(self, name: str) -> None:
         """Say that a loop has turned."""

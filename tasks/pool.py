@@ -12,7 +12,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -21,7 +21,7 @@ from celery.worker import state as worker_state
 from kombu.asynchronous.hub import Hub
 
 from executors import ExecutorError, LoadProgress
-from ledger import LedgerError
+from ledger import Job, LedgerError
 from tasks import drain, ingest, ledger_id, pinning, publish, redis_server, wiring
 from tasks.celery import INFER
 from tasks.engine_host import EngineHost
@@ -49,7 +49,6 @@ class EnginePool(BasePool):
 
     host: EngineHost | None = None
     hub: Hub | None = None
-    exit_code = 0
 
     def on_start(self) -> None:
         """Start everything; what fails says why, leaves nothing running, and exits with 1."""
@@ -108,7 +107,8 @@ class EnginePool(BasePool):
             self.keeper.open()
         except LedgerError as error:
             raise adopt(error) from error
-        self._undo.append(lambda: self.keeper.close(crashed=False, reason="stopped"))
+        self._undo.append(lambda: self._close_session(crashed=False, reason="stopped"))
+        self._send_again(self.keeper.freed)
 
     def _start_engine(self) -> None:
         assert self.pin.engine is not None
@@ -244,13 +244,23 @@ class EnginePool(BasePool):
 
     def _give_up(self, reason: str) -> None:
         self.keeper.stop()
-        self.keeper.close(crashed=True, reason=reason)
-        self.exit_code = 1
+        self._close_session(crashed=True, reason=reason)
         worker_state.should_stop = 1  # type: ignore[assignment]
         self._wake_hub()
         # The hub may be stuck on a dead broker: the exit does not wait for it for ever.
         time.sleep(self.settings.timing.stall_exit_s)
         os._exit(1)
+
+    def _close_session(self, *, crashed: bool, reason: str) -> None:
+        self._send_again(self.keeper.close(crashed=crashed, reason=reason))
+
+    def _send_again(self, freed: Sequence[Job]) -> None:
+        """Send jobs that went back to their queue; if that fails, a reconciler does it."""
+        queued = [job for job in freed if job.state == "queued"]
+        try:
+            publish.send(self.client.app, queued, ledger_uuid=self.client.ledger.uuid)
+        except Exception as error:
+            logger.warning("%d job(s) are sent later: %s", len(queued), error)
 
     def _session_lost(self) -> None:
         if self.host is not None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests import nvml
 from tests.stack import BIN, running_redis, wait_for, write_config, write_script
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,7 +34,7 @@ def ours(folder: Path) -> list[psutil.Process]:
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Path]:
     """A home with Redis and two fake models."""
-    write_config(tmp_path, cpu_model_assignments='["fake-a", "fake-b"]')
+    write_config(tmp_path)
     for name, word in (("fake-a", "A"), ("fake-b", "B")):
         write_script(tmp_path, name, {"rules": [{"answers": [{"text": word}]}]})
     with running_redis(tmp_path / "data" / "redis"):
@@ -69,9 +70,15 @@ def test_the_demo_answers_a_dozen_findings_and_leaves_nothing_running(tmp_path: 
 
 
 def test_up_starts_what_is_assigned_and_ctrl_c_stops_it(home: Path) -> None:
-    """Two models, maintenance and beat; the CLI asks both; nothing is left behind."""
+    """Two models on two (pretended) GPUs, maintenance and beat; nothing is left behind."""
+    nvml.build(home)
+    gpus = nvml.environment(home, nvml.write_state(home / "gpus"))
+    write_config(home, gpu_model_assignments='{ 0 = "fake-a", 1 = "fake-b" }')
+    for name, word in (("fake-a", "A"), ("fake-b", "B")):
+        write_script(home, name, {"rules": [{"answers": [{"text": word}]}]})
     up = subprocess.Popen(
         [str(BIN / "honeyflow"), "up", "--config", str(home / "honeyflow.toml")],
+        env={**os.environ, **gpus},
         cwd=home,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

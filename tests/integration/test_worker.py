@@ -16,7 +16,8 @@ from celery import Celery, chain, chord, group
 
 from ledger import jobs, receipts, samples
 from proofs import Receipt, sha256_digest
-from tasks import app, infer, infer_many
+from routing import list_keys
+from tasks import app, infer, infer_many, ledger_id
 from tasks.client import Client
 from tasks.errors import JobCancelled, JobExpired, JobFailed, RequestInvalid, UnknownModel
 from tests.stack import Worker, wait_for
@@ -140,8 +141,6 @@ def test_a_chord_and_a_chain_outlive_the_broker_and_the_worker(
     start: Start, client: Client
 ) -> None:
     """With jobs running and waiting, the broker is flushed and the worker killed: all complete."""
-    from tasks import ledger_id
-
     first = start(script=SLOW)
     header = [infer.s(model="fake-a", prompt=f"SHORT {i}") for i in range(4)]
     of_chord = chord(header, infer.s(model="fake-a", prompt="end ${previous}"))()
@@ -364,6 +363,8 @@ def test_sigterm_hands_long_jobs_back_with_nothing_counted(start: Start, client:
     assert 0 == worker.wait_exit()
     job = client.job(long.id)
     assert ("queued", 0, 0) == (str(job.state), job.tries, job.crashes)
+    with ledger_id.connect(client.settings) as redis:
+        assert 1 == redis.llen(list_keys(job.queue)[1])
     start(script=YES)
     assert "yes" == client.wait(long.id, timeout_s=20).answer
 

@@ -8,13 +8,13 @@ from executors.errors import EngineStartFailed, OutOfMemory
 from executors.start_reason import death_by_signal, last_words, root_cause, start_error
 
 GIB = 1024**3
-WRAPPED = "Engine core initialization failed. See root cause above. Failed core proc(s): {'EngineCore': 1}"
+WRAPPED = "Engine core initialization failed. See root cause above. Failed core proc(s): {}"
 TRACE = [
     "(EngineCore pid=7) INFO 11-21 11:03:41 [core.py:133] Initializing a V1 LLM engine",
     "FutureWarning: `torch.distributed.reduce_op` is deprecated",
     "(Worker pid=8) ERROR 11-21 11:03:42 [worker.py:9] Traceback (most recent call last):",
     "(Worker pid=8) ERROR 11-21 11:03:42 [worker.py:9] ValueError: heads must divide 3",
-    "(EngineCore pid=7) ERROR 11-21 11:03:43 [core.py:1] Exception: WorkerProc initialization failed",
+    "(EngineCore pid=7) ERROR 11-21 11:03:43 [c.py:1] Exception: WorkerProc initialization failed",
     "(EngineCore pid=7) RuntimeError: Engine core initialization failed. See root cause above.",
 ]
 
