@@ -30,8 +30,6 @@ worker_pool = "tasks.pool:EnginePool"
 worker_consumer = "tasks.worker:Consumer"
 worker_cancel_long_running_tasks_on_connection_loss = False
 worker_hijack_root_logger = True
-worker_send_task_events = True
-task_send_sent_event = False
 
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None

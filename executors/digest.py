@@ -149,7 +149,7 @@ def _check_sums(path: Path, hashes: Mapping[str, str]) -> None:
     sums = path / SUMS
     if not sums.is_file():
         return
-    for number, line in enumerate(sums.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(sums.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
         # sha256sum skips comments too: the command that made the files may stand in one.
         if not line.strip() or line.startswith("#"):
             continue
@@ -173,9 +173,12 @@ def _hash_listed(path: Path, name: str) -> str:
     relative = PurePosixPath(name)
     if relative.is_absolute() or ".." in relative.parts or "\0" in name:
         raise _invalid(path, f"{SUMS} points outside: {name!r}", f"Rebuild {SUMS}.")
-    if not (path / relative).is_file():
-        raise _invalid(path, f"{name} is missing", "Copy the complete model directory.")
-    return _hash_file(path / relative)
+    try:
+        return _hash_file(path / relative)
+    except OSError as error:
+        raise _invalid(
+            path, f"{name} is missing", "Copy the complete model directory."
+        ) from error
 
 
 def _hash_file(file: Path) -> str:

@@ -44,8 +44,8 @@ def get(tx: Transaction, digest: str) -> bytes | None:
     Raises:
         BodyMismatch: what is stored has another digest: the store is damaged.
     """
-    if (pending := tx.pending.get(digest)) is not None:
-        return bytes(pending["data"])
+    if (pending := tx.pending_body(digest)) is not None:
+        return pending
     data = tx.execute(_GET, {"wanted": digest}).scalar_one_or_none()
     if data is not None and digest_of(data) != digest:
         raise BodyMismatch(

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from ledger import tables
 from ledger.errors import TransactionTooLarge
 from ledger.transaction import Transaction
-from ledger.values import Change
+from ledger.values import Change, cleaned
 
 PER_TRANSACTION = 1 << 20
 """How many changes one transaction can write on PostgreSQL."""
@@ -62,6 +62,7 @@ def append(tx: Transaction, rows: Sequence[Mapping[str, Any]], *, reason: str | 
             f"More than {PER_TRANSACTION - 1} changes in one transaction.",
             suggested_action="Write in several transactions.",
         )
+    reason = None if reason is None else cleaned(reason)
     entries = []
     for row in rows:
         entries.append(

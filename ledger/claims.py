@@ -96,7 +96,6 @@ def claim(tx: Transaction, *, session: str, job_id: str, number: int) -> Claim |
     if not storable(job_id):
         return Refusal(reason=RefusalReason.UNKNOWN)
     number = max(-1, min(number, _NEWEST))
-    tx.flush()
     # Twice, because on PostgreSQL another writer may move the row between the two looks at it.
     for _ in range(2):
         rows = _CLAIM.apply(tx, the_job=job_id, number=number, the_session=session)
@@ -136,6 +135,8 @@ def attention(tx: Transaction, session: str, held: Iterable[str] = ()) -> Attent
 
 
 def _taken(tx: Transaction, job: Job, request: bytes | None) -> Claim | Refusal:
+    if request is None:
+        request = tx.pending_body(job.request_digest)
     if request is None or bodies.digest_of(request) != job.request_digest:
         endings.fail(tx, job_id=job.id, fence=job.fence, error=_NO_REQUEST)
         return Refusal(reason=RefusalReason.ENDED, job=views.get(tx, job.id))

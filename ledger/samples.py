@@ -66,15 +66,22 @@ def add_many(tx: Transaction, samples: Sequence[SampleRow]) -> list[bool]:
 
 
 def of(tx: Transaction, job_id: str) -> list[SampleRow]:
-    """The samples kept for a job, by index; a text that is no longer stored is left out."""
-    tx.flush()
+    """The samples kept for a job, by index; one whose text is no longer stored is left out."""
     rows = tx.rows(_OF, {"the_job": job_id})
-    texts = [row.pop("data") for row in rows]
+    texts = [_text(tx, row.pop("data"), row["text_digest"]) for row in rows]
     return [
-        SampleRow(text=bytes(text).decode("utf-8", "surrogatepass"), **row)
+        SampleRow(text=text, **row)
         for text, row in zip(texts, rows, strict=True)
         if text is not None
     ]
+
+
+def _text(tx: Transaction, stored: bytes | None, digest: str) -> str | None:
+    """A sample's text; None when its bytes are not stored, or not as they were."""
+    data = tx.pending_body(digest) if stored is None else stored
+    if data is None or bodies.digest_of(data) != digest:
+        return None
+    return data.decode("utf-8", "surrogatepass")
 
 
 def _row(tx: Transaction, sample: SampleRow) -> dict[str, object]:

@@ -13,9 +13,9 @@ from typing import Literal, Self
 import sqlalchemy as sa
 from sqlalchemy import exc
 
-from ledger import faults, postgres, schema, sqlite, tables
+from ledger import addresses, faults, postgres, schema, sqlite, tables
 from ledger.clocks import Clock, PostgresClock, SqliteClock
-from ledger.errors import LedgerBusy, LedgerUrlInvalid
+from ledger.errors import LedgerBusy
 from ledger.transaction import Transaction
 
 Dialect = Literal["sqlite", "postgresql"]
@@ -26,9 +26,8 @@ _UUID = sa.select(tables.identity.c.uuid)
 class Ledger:
     """An open ledger; safe to share between threads, and to use after a fork.
 
-    To be closed at the end, or used as `with Ledger.open(url) as ledger`.
-
-    `uuid` names it for good, `place` is its URL without the password.
+    To be closed at the end, or used as `with Ledger.open(url) as ledger`. `uuid` names it for good,
+    `place` is its URL without the password.
     """
 
     def __init__(
@@ -64,8 +63,8 @@ class Ledger:
                 no place for a ledger.
             LedgerUnavailable, LedgerRefused, LedgerDamaged, LedgerFull: it cannot be used now.
         """
-        parsed = _parsed(url)
-        place = _shown(parsed)
+        parsed = addresses.parsed(url)
+        place = addresses.shown(parsed)
         with _translated(place):
             if parsed.get_backend_name() == "sqlite":
                 clock = clock or SqliteClock()
@@ -136,9 +135,7 @@ class Ledger:
             LedgerError: what the driver's error means. A LedgerUnavailable at the end of the block
                 leaves open whether it was committed; everything here can be done again.
         """
-        self._after_fork()
-        if self._same_file is not None:
-            self._same_file.check()
+        self._check_place()
         with (
             self._in_turn(),
             _translated(self.place),
@@ -154,9 +151,10 @@ class Ledger:
         """A snapshot that cannot write.
 
         Raises:
+            LedgerGone: the file was removed or replaced.
             LedgerError: what the driver's error means.
         """
-        self._after_fork()
+        self._check_place()
         with (
             _translated(self.place),
             self._reader.connect() as connection,
@@ -196,8 +194,11 @@ class Ledger:
         finally:
             self._turn.release()
 
-    def _after_fork(self) -> None:
-        """A child of a fork must not use, nor close, its parent's connections."""
+    def _check_place(self) -> None:
+        """See to it that the connections are this process's, and lead to the file of that name."""
+        if self._same_file is not None:
+            self._same_file.check()
+        # A child of a fork must neither use nor close its parent's connections.
         if os.getpid() != self._pid:
             self._writer.dispose(close=False)
             self._reader.dispose(close=False)
@@ -207,34 +208,6 @@ class Ledger:
     def _identify(self) -> str:
         with self.read() as tx:
             return str(tx.execute(_UUID).scalar_one())
-
-
-def _parsed(url: str) -> sa.URL:
-    try:
-        parsed = sa.make_url(url)
-        known = parsed.get_backend_name() in tables.DIALECTS
-    except exc.ArgumentError:
-        known = False
-    if not known:
-        raise LedgerUrlInvalid(
-            "The ledger's URL is neither SQLite nor PostgreSQL.",
-            suggested_action="Use sqlite:////path/ledger.db or postgresql+psycopg://user@host/name.",
-        )
-    return parsed
-
-
-def _shown(url: sa.URL) -> str:
-    """The URL without anything secret in it."""
-    query = {name: value for name, value in url.query.items() if "password" not in name}
-    bare = sa.URL.create(
-        url.drivername,
-        username=url.username,
-        host=url.host,
-        port=url.port,
-        database=url.database,
-        query=query,
-    )
-    return bare.render_as_string()
 
 
 def _upgrade(engine: sa.Engine, place: str) -> None:

@@ -90,6 +90,11 @@ class Transaction:
         """
         return next(iter(self.rows(statement, parameters)), None)
 
+    def pending_body(self, digest: str) -> bytes | None:
+        """The bytes of a digest, if they wait to be written."""
+        pending = self.pending.get(digest)
+        return None if pending is None else bytes(pending["data"])
+
     def flush(self) -> None:
         """Write the bodies gathered so far; `Ledger.write` does it before it commits."""
         if self.pending:

@@ -126,7 +126,8 @@ class Reconciler:
             return []
         with self._client.ledger.write() as tx:
             lost = jobs.resend(tx, suspects)
-        logger.warning("%d job(s) had vanished from the broker; sent again", len(lost))
+        if lost:
+            logger.warning("%d job(s) had vanished from the broker; sent again", len(lost))
         return lost
 
     def _missing(self, client: redis.Redis, queue: str) -> list[str]:
@@ -139,7 +140,9 @@ class Reconciler:
             client.lrange(key, 0, -1)  # type: ignore[misc]
             for key in list_keys(queue)
         ]
-        there = b"".join(element for elements in lists for element in elements)
+        # Popped and not yet claimed: a worker holds it until its first wave fits.
+        in_hand: list[bytes] = client.hvals("unacked")  # type: ignore[assignment]
+        there = b"".join(element for elements in (*lists, in_hand) for element in elements)
         return [job_id for job_id in ids if job_id.encode() not in there]
 
     def _deliver(self) -> None:

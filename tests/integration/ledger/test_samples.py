@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import sqlalchemy as sa
+
 from ledger import Ledger, ManualClock, jobs, samples
 from tests.integration.ledger.support import begin, enter, run, sample
 
@@ -35,6 +37,19 @@ def test_a_sample_comes_back_as_it_was(ledger: Ledger, clock: ManualClock) -> No
     assert kept == replace(drawn, text_digest=kept.text_digest, created_at=clock.now)
     with ledger.read() as tx:
         assert [kept] == samples.of(tx, job.id)
+
+
+def test_an_empty_answer_is_a_sample_too(ledger: Ledger) -> None:
+    """Read back in the same transaction and later; one whose bytes were damaged is left out."""
+    job = run(ledger, begin(ledger))
+    with ledger.write() as tx:
+        samples.add_many(tx, [sample(job, 0, text=""), sample(job, 1, text="mild")])
+        assert [kept.text for kept in samples.of(tx, job.id)] == ["", "mild"]
+    with ledger.write() as tx:
+        assert [kept.text for kept in samples.of(tx, job.id)] == ["", "mild"]
+        damage = sa.text("UPDATE bodies SET data = :other WHERE size = 4")
+        tx.execute(damage, {"other": b"grim"})
+        assert [kept.text for kept in samples.of(tx, job.id)] == [""]
 
 
 def test_the_first_sample_of_an_index_stays(ledger: Ledger) -> None:
