@@ -119,7 +119,11 @@ class LedgerBackend(RedisBackend):
         failed = [job for job in members if job.state != "succeeded"]
         if failed:
             told = ", ".join(f"{job.id} is {job.state}" for job in failed)
-            self.chord_error_from_stack(chord, ChordError(f"Not every part succeeded: {told}"))
+            try:
+                raise ChordError(f"Not every part succeeded: {told}")
+            except ChordError as error:
+                # Celery takes the traceback from the exception that is being handled.
+                self.chord_error_from_stack(chord, error)
         else:
             chord.apply_async(([client.result_of(job).celery() for job in members],))
         with client.ledger.write() as tx:
