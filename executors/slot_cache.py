@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from transformers.cache_utils import Cache, CacheLayerMixin
 
-WIDTH_STEP = 64
 FIRST_WIDTH = 128
 FIRST_ROWS = 8
 
@@ -146,11 +145,11 @@ class SlotCache:
         have_rows, have_width = self._size
         if rows <= have_rows and width <= have_width:
             return
-        while have_rows < rows:
-            have_rows = min(max(have_rows * 2, FIRST_ROWS), self._max_rows)
+        # Doubling keeps copies rare; what is asked for is given even beyond the usual maximum.
+        if have_rows < rows:
+            have_rows = max(rows, min(max(have_rows * 2, FIRST_ROWS), self._max_rows))
         if have_width < width:
-            grown = max(have_width * 2, FIRST_WIDTH, -(-width // WIDTH_STEP) * WIDTH_STEP)
-            have_width = min(grown, self._max_width)
+            have_width = max(width, min(max(have_width * 2, FIRST_WIDTH), self._max_width))
         self._size = (have_rows, have_width)
         for index, layer in enumerate(self._layers):
             key = prefix.keys[index] if prefix else layer.keys[0]

@@ -112,10 +112,6 @@ class EngineHost:
         waiting = sum(not slot.claimed for slot in tuple(self.slots.values()))
         return max(0, -(-self.places.free // max(1, self.typical_wave)) - waiting)
 
-    def cancel(self, pid: int) -> None:
-        """Stop one job because somebody asked; unknown numbers are ignored."""
-        self._loop.call_soon_threadsafe(self._stop_slot, pid, "cancel")
-
     def stop_all(self, reason: str) -> None:
         """Stop every job: `drain` hands them back, `lost` and `engine` leave the ledger alone."""
 

@@ -70,5 +70,5 @@ class Slot:
                 self.request.send_event("task-retried", exception=ending.state, traceback="")
 
     def terminate(self, _signal: Any = None) -> None:
-        """Stop the job, as Celery's revoke asks; harmless when it has ended."""
+        """What Celery calls on a revoke and on a cold stop; see the pool."""
         self._terminate(self.pid)

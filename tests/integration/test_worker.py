@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,33 +9,18 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from celery import Celery, chain, chord, group
 
 from ledger import jobs, receipts, samples
 from proofs import Receipt, sha256_digest
-from routing import list_keys
 from tasks import app, infer, infer_many, ledger_id
 from tasks.client import Client
-from tasks.errors import JobCancelled, JobExpired, JobFailed, RequestInvalid, UnknownModel
+from tasks.errors import JobCancelled, JobExpired, JobFailed, RequestInvalid
+from tests.integration.scripts import SLOW, YES, state_of
 from tests.stack import Worker, wait_for
 
 Start = Callable[..., Worker]
-
-YES = {"rules": [{"answers": [{"text": "yes"}]}]}
-SLOW = {
-    "rules": [
-        {"marker": "LONG", "answers": [{"text": "word " * 100}], "token_s": 0.3},
-        {"marker": "SHORT", "answers": [{"text": "short"}], "first_token_s": 1.0},
-        {"answers": [{"text": "yes"}]},
-    ]
-}
-
-
-def state_of(client: Client, job_id: str) -> str:
-    """A job's state in the ledger."""
-    return str(client.job(job_id).state)
 
 
 def test_delay_and_get_give_a_confident_receipted_answer(start: Start, client: Client) -> None:
@@ -281,46 +265,6 @@ def test_remote_control_knows_the_worker(start: Start, client: Client) -> None:
     long.revoke(terminate=True)
 
 
-@pytest.mark.parametrize(
-    ("fields", "code"),
-    [
-        ({"model": "nowhere", "prompt": "x"}, "MODEL_UNKNOWN"),
-        ({"model": "fake-a", "prompt": ""}, "REQUEST_INVALID"),
-        ({"model": "fake-a", "prompt": 7}, "REQUEST_INVALID"),
-        ({"model": "fake-a"}, "REQUEST_INVALID"),
-        ({"model": "fake-a", "prompt": "x", "messages": []}, "REQUEST_INVALID"),
-        ({"model": "fake-a", "prompt": "x" * 1_000_001}, "PROMPT_TOO_LARGE"),
-        ({"model": "fake-a", "prompt": "x", "k": 0}, "K_OUT_OF_RANGE"),
-        ({"model": "fake-a", "prompt": "x", "k": 41}, "K_OUT_OF_RANGE"),
-        ({"model": "fake-a", "prompt": "x", "policy": "best"}, "POLICY_UNKNOWN"),
-        ({"model": "fake-a", "prompt": "x", "temperature": "hot"}, "REQUEST_INVALID"),
-        ({"model": "fake-a", "prompt": "x", "n": 3}, "REQUEST_INVALID"),
-        ({"model": "fake-a", "findings": "x"}, "PROFILE_REQUIRED"),
-        ({"model": "fake-a", "findings": "x", "profile": "none"}, "PROFILE_UNKNOWN"),
-    ],
-)
-def test_a_wrong_request_is_refused_where_the_caller_is(
-    client: Client, fields: dict[str, Any], code: str
-) -> None:
-    """A typed error with code, sentence and action; nothing is entered."""
-    with client.ledger.read() as tx:
-        before = len(jobs.list(tx, limit=1000))
-
-    with pytest.raises(RequestInvalid) as caught:
-        infer.delay(**fields)
-
-    assert code == caught.value.code
-    assert caught.value.suggested_action
-    with client.ledger.read() as tx:
-        assert before == len(jobs.list(tx, limit=1000))
-
-
-def test_an_unknown_model_names_the_known_ones(client: Client) -> None:
-    """The error says what there is."""
-    with pytest.raises(UnknownModel, match="fake-a"):
-        infer.delay(model="nowhere", prompt="x")
-
-
 def test_a_file_in_any_directory_can_import_and_infer(
     start: Start, client: Client, tmp_path: Path
 ) -> None:
@@ -339,109 +283,6 @@ def test_a_file_in_any_directory_can_import_and_infer(
     assert ("yes\n", 0) == (told.stdout, told.returncode), told.stderr
 
 
-def test_sigterm_lets_short_jobs_finish(start: Start, client: Client) -> None:
-    """Within the grace time a running job ends as usual; exit code 0."""
-    worker = start(script=SLOW)
-    short = infer.delay(model="fake-a", prompt="SHORT")
-    wait_for(lambda: state_of(client, short.id) == "running")
-
-    worker.signal(signal.SIGTERM)
-
-    assert 0 == worker.wait_exit()
-    assert "succeeded" == state_of(client, short.id)
-    assert 1 == client.job(short.id).fence
-
-
-def test_sigterm_hands_long_jobs_back_with_nothing_counted(start: Start, client: Client) -> None:
-    """A job longer than the grace time goes back to the queue and on elsewhere."""
-    worker = start(script=SLOW)
-    long = infer.delay(model="fake-a", prompt="LONG")
-    wait_for(lambda: state_of(client, long.id) == "running")
-
-    worker.signal(signal.SIGTERM)
-
-    assert 0 == worker.wait_exit()
-    job = client.job(long.id)
-    assert ("queued", 0, 0) == (str(job.state), job.tries, job.crashes)
-    with ledger_id.connect(client.settings) as redis:
-        assert 1 == redis.llen(list_keys(job.queue)[1])
-    start(script=YES)
-    assert "yes" == client.wait(long.id, timeout_s=20).answer
-
-
-def test_a_killed_workers_jobs_go_on_elsewhere_and_keep_their_samples(
-    start: Start, client: Client
-) -> None:
-    """After kill -9 the samples drawn before are not drawn again."""
-    script = {
-        "rules": [
-            {"until_request": 2, "answers": [{"text": "a"}]},
-            {"answers": [{"text": "word " * 100}], "token_s": 0.3},
-        ]
-    }
-    worker = start(script=script)
-    job = infer.delay(model="fake-a", prompt="x", k=3)
-    wait_for(lambda: job.state == "PROGRESS" and job.info["samples"] == 2)
-
-    worker.kill()
-    start(script={"rules": [{"answers": [{"text": "a"}]}]})
-
-    assert "a" == client.wait(job.id, timeout_s=20).answer
-    with client.ledger.read() as tx:
-        fences = [sample.fence for sample in samples.of(tx, job.id)]
-    assert [1, 1, 2] == fences
-
-
-def test_a_dead_engine_hands_its_jobs_back_and_exits_1(
-    start: Start, client: Client, tmp_path: Path
-) -> None:
-    """Nobody fails for it: the jobs are queued again, the process ends, another worker goes on."""
-    script = {
-        "rules": [
-            {"marker": "DIE", "do": "die", "once": str(tmp_path / "died")},
-            {"marker": "LONG", "answers": [{"text": "word " * 100}], "token_s": 0.3},
-            {"answers": [{"text": "yes"}]},
-        ]
-    }
-    worker = start(script=script)
-    innocent = infer.delay(model="fake-a", prompt="LONG")
-    wait_for(lambda: state_of(client, innocent.id) == "running")
-    culprit = infer.delay(model="fake-a", prompt="DIE")
-
-    assert 1 == worker.wait_exit()
-    assert {"queued"} == {state_of(client, innocent.id), state_of(client, culprit.id)}
-    start(script={"rules": [{"answers": [{"text": "yes"}]}]})
-    for job in (innocent, culprit):
-        assert "yes" == client.wait(job.id, timeout_s=20).answer
-
-
-def test_a_silent_engine_is_noticed_from_its_progress(start: Start, client: Client) -> None:
-    """It answers health and makes no tokens: stuck after its patience, then as if it had died."""
-    worker = start(script={"rules": [{"do": "hang"}]})
-    job = infer.delay(model="fake-a", prompt="x")
-
-    assert 1 == worker.wait_exit(timeout=20)
-    assert "queued" == state_of(client, job.id)
-
-
-def test_an_engine_that_cannot_start_says_why_and_exits_1(start: Start, client: Client) -> None:
-    """The figures are in the sentence; nothing is consumed."""
-    worker = start(script={"load": {"fails": "memory"}}, ready=False)
-
-    assert 1 == worker.wait_exit()
-    assert "OUT_OF_MEMORY" in worker.text()
-    assert "Traceback" not in worker.text()
-
-
-def test_two_workers_of_one_name_are_one_too_many(start: Start, client: Client) -> None:
-    """The second refuses to start while the first lives."""
-    start(script=YES)
-    second = start(ready=False)
-
-    assert 1 == second.wait_exit()
-    assert "WORKER_ID_TAKEN" in second.text()
-
-
 def test_two_models_are_served_independently(start: Start, client: Client) -> None:
     """Each worker serves the queue of its own model."""
     start(script={"rules": [{"answers": [{"text": "A"}]}]}, model="fake-a")
@@ -450,16 +291,6 @@ def test_two_models_are_served_independently(start: Start, client: Client) -> No
     asked = [infer.delay(model=f"fake-{name}", prompt="who?") for name in "ab"]
 
     assert ["A", "B"] == [result.get(timeout=10)["answer"] for result in asked]
-
-
-def test_a_worker_leaves_no_process_behind(start: Start, client: Client) -> None:
-    """After SIGTERM nothing of its process group is left."""
-    worker = start(script=YES)
-    infer.delay(model="fake-a", prompt="x").get(timeout=10)
-    children = psutil.Process(worker.process.pid).children(recursive=True)
-
-    assert 0 == worker.stop()
-    assert [] == [child for child in children if child.is_running()]
 
 
 def test_the_maintenance_worker_needs_no_engine(start: Start, client: Client) -> None:

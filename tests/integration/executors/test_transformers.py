@@ -98,6 +98,7 @@ def test_a_batch_of_rows_that_come_and_go_computes_what_each_alone_would(
 ) -> None:
     """Logits of rows of different lengths, joining and leaving, equal a plain forward pass."""
     import torch
+
     from executors.slot_model import SlotModel
 
     torch.manual_seed(0)
