@@ -13,7 +13,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from cli.findings import FINDINGS
+from cli.findings import FINDINGS, Finding
 from tasks import ledger_id, stream
 from tasks.client import Client, JobResult
 
@@ -22,7 +22,7 @@ _COLUMNS: tuple[tuple[str, int, Literal["left", "right"]], ...] = (
     ("agree", 5, "right"),
     ("K", 1, "right"),
     ("stopped", 9, "left"),
-    ("answer", 14, "left"),
+    ("answer", 15, "left"),
     ("conf", 4, "right"),
     ("human", 5, "left"),
     ("receipt", 8, "left"),
@@ -35,6 +35,7 @@ class Line:
     """One finding and how far its job is."""
 
     text: str
+    seed: int
     job_id: str = ""
     number: str = "0"
     samples: list[str | None] = field(default_factory=list)
@@ -51,9 +52,9 @@ class Line:
 class Board:
     """The live picture of the demo's jobs."""
 
-    def __init__(self, *, model: str, findings: Sequence[str] = FINDINGS) -> None:
+    def __init__(self, *, model: str, findings: Sequence[Finding] = FINDINGS) -> None:
         self.model = model
-        self.lines = [Line(text=text) for text in findings]
+        self.lines = [Line(text=finding.text, seed=finding.seed) for finding in findings]
         self.note = ""
         self._submitted = 0.0
         self._ended = 0.0
@@ -78,7 +79,11 @@ class Board:
         self._redis = ledger_id.connect(client.settings)
         self._submitted = time.monotonic()
         tickets = client.submit_many(
-            [{"model": self.model, "findings": line.text} for line in self.lines], stream=True
+            [
+                {"model": self.model, "findings": line.text, "seed": line.seed}
+                for line in self.lines
+            ],
+            stream=True,
         )
         for line, ticket in zip(self.lines, tickets, strict=True):
             line.job_id = ticket.job_id
@@ -130,7 +135,7 @@ class Board:
     def _cells(self, line: Line, *, wide: bool) -> list[Text]:
         result = line.result
         agreement = f"{100 * line.agreement:.0f}%" if line.samples else ""
-        cells = [Text(line.text), _dots(line.samples), Text(agreement)]
+        cells = [Text(" ".join(line.text.split())), _dots(line.samples), Text(agreement)]
         if result is None:
             state = line.error or ("queued" if not line.samples else "drawing")
             return [*cells, Text(""), Text(state, style="dim"), *([Text("")] * 4)]

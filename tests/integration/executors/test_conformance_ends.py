@@ -194,8 +194,7 @@ def test_a_stopped_process_makes_the_engine_stuck_and_then_ready(engine: Engine)
     """Health follows progress: a process that stands still answers nothing and is called stuck."""
     if engine.name != "vllm":
         pytest.skip("this engine has no process of its own")
-    family = [psutil.Process(pid) for pid in _pids(engine)]
-    family += [child for process in family for child in process.children(recursive=True)]
+    family = _family(engine)
 
     async def main() -> list[Any]:
         reader = asyncio.ensure_future(engine.answer(engine.request("frozen")))
@@ -217,6 +216,22 @@ def test_a_stopped_process_makes_the_engine_stuck_and_then_ready(engine: Engine)
     assert "1 requests in flight" in stuck.reason
     assert answer.completion_tokens > 0
     assert after.state is HealthState.READY
+
+
+def test_a_terminals_interrupt_does_not_reach_the_engine(engine: Engine) -> None:
+    """Ctrl-C goes to the whole group; the worker drains, so its engine has to go on."""
+    if engine.name != "vllm":
+        pytest.skip("this engine has no process of its own")
+
+    async def main() -> Any:
+        reader = asyncio.ensure_future(engine.answer(engine.request("drained", max_tokens=100)))
+        await asyncio.sleep(0.02)
+        for process in _family(engine):
+            process.send_signal(signal.SIGINT)
+        return await reader
+
+    assert engine.run(main()).completion_tokens == 100
+    assert engine.executor.health().state is HealthState.READY
 
 
 def test_a_dead_engine_of_its_own_process_ends_all_its_requests(engine: Engine) -> None:
@@ -266,3 +281,8 @@ async def _kill(engine: Engine) -> None:
 def _pids(engine: Engine) -> list[int]:
     pids: list[int] = engine.executor._start.pids
     return pids
+
+
+def _family(engine: Engine) -> list[psutil.Process]:
+    roots = [psutil.Process(pid) for pid in _pids(engine)]
+    return [*roots, *(child for root in roots for child in root.children(recursive=True))]

@@ -26,8 +26,12 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 @pytest.fixture(autouse=True)
-def _installed() -> None:
+def _one_thread() -> None:
     need("transformers")
+    import torch
+
+    # Models this small lose by a second thread, and lose badly beside another busy process.
+    torch.set_num_threads(1)
 
 
 def _failed_load(path: Path, **changes: Any) -> ExecutorError:
