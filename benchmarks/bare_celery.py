@@ -83,8 +83,10 @@ class BareCelery:
         self._redis_pid = redis_pid
         self._broker = redis.Redis(unix_socket_path=socket, db=BROKER_DB)
         self._results = redis.Redis(unix_socket_path=socket, db=RESULT_DB)
-        app.conf.broker_url = f"redis+socket://{socket}?virtual_host={BROKER_DB}"
-        app.conf.result_backend = f"redis+socket://{socket}?virtual_host={RESULT_DB}"
+        app.conf.update(
+            broker_url=f"redis+socket://{socket}?virtual_host={BROKER_DB}",
+            result_backend=f"redis+socket://{socket}?virtual_host={RESULT_DB}",
+        )
         with self._log.open("wb") as output:
             self._worker = subprocess.Popen(
                 [

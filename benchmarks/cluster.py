@@ -98,7 +98,7 @@ class Cluster:
             group = infer_many([question.request() for question in asked])
             before = self._cpu()
             began = time.time()
-        jobs = self._wait([result.id for result in group.results])
+        jobs = self._wait([result.id for result in group.results or ()])
         return Measured(
             seconds=max(job.finished_at for job in jobs) - began,
             tokens=sum(result.completion_tokens for result in self._results(jobs)),

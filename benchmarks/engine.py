@@ -146,7 +146,8 @@ def summarise(turns: Sequence[Turn], plan: Plan) -> dict[str, Any]:
             spread[f"bare_celery_ratio_{tokens}"] = sorted(found)
     for side in dict.fromkeys(turn.side for turn in turns):
         for tokens in plan.counts:
-            rates = [turn.measured.rate for turn in turns if (turn.side, turn.max_tokens) == (side, tokens)]
+            asked = (side, tokens)
+            rates = [turn.measured.rate for turn in turns if (turn.side, turn.max_tokens) == asked]
             if rates:
                 figures[f"{side}_tokens_per_s_{tokens}"] = statistics.median(rates)
     return {**figures, "spread": spread}

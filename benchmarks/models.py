@@ -11,6 +11,7 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 from pydoc_data.topics import topics
+from typing import Any
 
 HIDDEN = 512
 LAYERS = 8
@@ -42,11 +43,14 @@ def make_model(directory: Path, *, seed: int = SEED) -> int:
         pad_token_id=None,
         dtype="bfloat16",
     )
-    model = LlamaForCausalLM(config).to(torch.bfloat16)
+    # transformers is only partly typed
+    model: Any = LlamaForCausalLM(config)  # type: ignore[no-untyped-call]
+    model = model.to(torch.bfloat16)
     # Without a generation configuration of its own nothing beside this says what ends an answer.
     model.generation_config.eos_token_id = None
     model.save_pretrained(directory, safe_serialization=True)
-    PreTrainedTokenizerFast(tokenizer_object=_tokenizer()).save_pretrained(directory)
+    tokenizer: Any = PreTrainedTokenizerFast(tokenizer_object=_tokenizer())  # type: ignore[no-untyped-call]
+    tokenizer.save_pretrained(directory)
     return int(model.num_parameters())
 
 

@@ -1,11 +1,12 @@
 """The contract between a worker and an engine.
 
-1. `load` is called once and returns when the engine can answer; it reports progress as it goes. What
-   fails in it is an `ExecutorError` that carries the engine's own reason, and leaves nothing running.
+1. `load` is called once and returns when the engine can answer; it reports progress as it goes.
+   What fails in it is an `ExecutorError` that carries the engine's own reason, and leaves nothing
+   running.
 2. `generate` is an async generator of one request's events: `Started`, any number of `Token`,
-   `Metrics` and `Narration`, then exactly one `End` or `Error`. Many run at once, on one event loop,
-   the one `load` was called on. The engine's death raises `EngineDead` instead of an `Error`, and a
-   request that this model cannot run raises `RequestInvalid` before any `Token`.
+   `Metrics` and `Narration`, then exactly one `End` or `Error`. Many run at once, on one event
+   loop, the one `load` was called on. The engine's death raises `EngineDead` instead of an `Error`,
+   and a request that this model cannot run raises `RequestInvalid` before any `Token`.
 3. Closing the generator early, or cancelling the task that reads it, aborts that request in the
    engine and no other.
 4. `cancel` does the same from outside by request id; the generator then raises `RequestAborted`.
@@ -23,11 +24,11 @@ from typing import Protocol, TypeVar
 
 from executors.types import Event, GenerateRequest, Health, LoadProgress, Memory, ModelInfo
 
-OutputT = TypeVar("OutputT", covariant=True)
+OutputT_co = TypeVar("OutputT_co", covariant=True)
 ProgressCallback = Callable[[LoadProgress], None]
 
 
-class Executor(Protocol[OutputT]):
+class Executor(Protocol[OutputT_co]):
     """One loaded model that answers many requests at once."""
 
     @property
@@ -39,7 +40,7 @@ class Executor(Protocol[OutputT]):
         """Start the engine and wait until it can answer."""
         ...
 
-    def generate(self, request: GenerateRequest) -> AsyncGenerator[Event[OutputT], None]:
+    def generate(self, request: GenerateRequest) -> AsyncGenerator[Event[OutputT_co], None]:
         """Answer one request as a stream of events."""
         ...
 

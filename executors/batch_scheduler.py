@@ -1,8 +1,8 @@
 """The thread that owns a model and keeps one running batch of answers full.
 
-Its loop: take what came in, drop what was aborted, read new prompts and let them join, add one token
-to every running answer, hand out what is new. Requests so join and leave between any two tokens. The
-samples of one job have one prompt; it is read once.
+Its loop: take what came in, drop what was aborted, read new prompts and let them join, add one
+token to every running answer, hand out what is new. Requests so join and leave between any two
+tokens. The samples of one job have one prompt; it is read once.
 
 The event loop's side calls `submit`, `abort` and `close`; it hears through each sequence's queue,
 which is filled once per step for all of them. What was aborted is only dropped here: whoever aborts

@@ -12,10 +12,10 @@ from typing import Any
 class EngineConfig:
     """What to load, where, and how.
 
-    `device` is `cpu` or `cuda`; `tensor_parallel` the number of GPUs of one engine.
-    `max_num_seqs` is how many samples the engine runs at once, `max_model_len` the longest prompt
-    plus answer in tokens (None: the model's own). `stuck_after_s` is how long an engine with running
-    requests may make no progress. `options` go to the engine as they are.
+    `device` is `cpu` or `cuda`; `tensor_parallel` the number of GPUs of one engine. `max_num_seqs`
+    is how many samples the engine runs at once, `max_model_len` the longest prompt plus answer in
+    tokens (None: the model's own). `stuck_after_s` is how long an engine with running requests may
+    make no progress. `options` go to the engine as they are.
     """
 
     model: str

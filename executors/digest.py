@@ -1,4 +1,4 @@
-"""Which model and which engine gave an answer, as digests; and whether a model may be loaded at all.
+"""Which model and which engine gave an answer, as digests; and whether a model may be loaded.
 
 A model directory is checked before any of it is given to an engine:
 
@@ -149,7 +149,9 @@ def _check_sums(path: Path, hashes: Mapping[str, str]) -> None:
     sums = path / SUMS
     if not sums.is_file():
         return
-    for number, line in enumerate(sums.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+    for number, line in enumerate(
+        sums.read_text(encoding="utf-8", errors="replace").splitlines(), start=1
+    ):
         # sha256sum skips comments too: the command that made the files may stand in one.
         if not line.strip() or line.startswith("#"):
             continue
@@ -176,9 +178,7 @@ def _hash_listed(path: Path, name: str) -> str:
     try:
         return _hash_file(path / relative)
     except OSError as error:
-        raise _invalid(
-            path, f"{name} is missing", "Copy the complete model directory."
-        ) from error
+        raise _invalid(path, f"{name} is missing", "Copy the complete model directory.") from error
 
 
 def _hash_file(file: Path) -> str:

@@ -1,13 +1,13 @@
 """A scripted twin of the real engines, for tests: no model, no network, no other process.
 
-It keeps the contract of `executors/base.py` to the letter, so that what is built on it can be tested
-for every way in which an engine answers, fails, hangs and dies. `FakeExecutor(config, script=...)`
-takes a `Script`; without one, `options["script"]` may name a JSON file, by which a test drives an
-engine in another process.
+It keeps the contract of `executors/base.py` to the letter, so that what is built on it can be
+tested for every way in which an engine answers, fails, hangs and dies. `FakeExecutor(config,
+script=...)` takes a `Script`; without one, `options["script"]` may name a JSON file, by which a
+test drives an engine in another process.
 
-Tokens are words with the space after them. `max_num_seqs` requests run at once and the rest wait, as
-in a real engine; `peak_running` is the most that ever ran at once. The digests do not depend on the
-script, so that a test can change it between two workers that are to share samples.
+Tokens are words with the space after them. `max_num_seqs` requests run at once and the rest wait,
+as in a real engine; `peak_running` is the most that ever ran at once. The digests do not depend on
+the script, so that a test can change it between two workers that are to share samples.
 """
 
 from __future__ import annotations
@@ -277,7 +277,7 @@ def _configured_script(config: EngineConfig) -> Script:
 
 def _drawn(rule: Rule, sampling: Sampling) -> tuple[str, float]:
     """The sample's answer and its probability, by its seed alone."""
-    uniform = Random(sampling.seed)
+    uniform = Random(sampling.seed)  # noqa: S311  # a seed has to repeat
     if rule.do is Action.GARBAGE:
         letters = "{}[]<>#$%&/\\\"'~^\u2603\u00e6"
         words = ("".join(uniform.choices(letters, k=5)) for _ in range(GARBAGE_TOKENS))

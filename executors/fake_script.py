@@ -15,7 +15,7 @@ answer is `ok`.
 
 | do | what happens |
 | --- | --- |
-| `answer` | one of `answers`, drawn by weight from the sample's seed, the likeliest at temperature 0 |
+| `answer` | one of `answers`, by weight and the sample's seed; the likeliest at temperature 0 |
 | `garbage` | text that is no JSON and no language, drawn from the seed |
 | `hang` | nothing, for ever |
 | `error` | an `Error` event with `code`, `message` and `retriable` |

@@ -1,13 +1,15 @@
 """Keeping a worker's engine from outliving it, also when the worker is killed with SIGKILL.
 
 An engine in a process of its own holds a GPU's memory for as long as it lives, and nothing in it
-notices that its parent is gone. A `Guard` is a small process (`guard_process.py`) in a session of its
-own, which holds the reading end of a pipe. The worker alone holds the writing end, close-on-exec, so
-that it closes however the worker ends. Then the guard kills what the worker announced.
+notices that its parent is gone. A `Guard` is a small process (`guard_process.py`) in a session of
+its own, which holds the reading end of a pipe. The worker alone holds the writing end,
+close-on-exec, so that it closes however the worker ends. Then the guard kills what the worker
+announced.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import subprocess
@@ -58,10 +60,8 @@ class Guard:
     def close(self) -> None:
         """Have whatever still runs of the watched killed now, and end the guard; idempotent."""
         if self._process.stdin is not None and not self._process.stdin.closed:
-            try:
+            with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.close()
-            except BrokenPipeError:
-                pass
         try:
             self._process.wait(timeout=CLOSE_TIMEOUT_S)
         except subprocess.TimeoutExpired:

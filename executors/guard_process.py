@@ -16,6 +16,7 @@ import os
 import select
 import signal
 import sys
+from pathlib import Path
 
 ROUNDS = 5
 
@@ -31,11 +32,11 @@ def start_time(pid: int) -> str | None:
 def descendants(roots: set[Process]) -> set[Process]:
     """The processes below these that run now."""
     parents: dict[int, int] = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            fields = _stat(int(name))
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            fields = _stat(int(entry.name))
             if fields is not None:
-                parents[int(name)] = int(fields[1])
+                parents[int(entry.name)] = int(fields[1])
     family = {pid for pid, started in roots if start_time(pid) == started}
     grown = True
     while grown:
@@ -106,8 +107,7 @@ def main(worker: int) -> None:
 
 def _stat(pid: int) -> list[str] | None:
     try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            text = file.read()
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
     # The second field is the name in parentheses and may hold anything, so split after it.

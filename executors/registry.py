@@ -63,7 +63,7 @@ def create(config: EngineConfig) -> Executor[Completion]:
     missing = _missing(engine)
     if missing:
         raise _engine_missing(config, engine, missing)
-    factory = cast(Factory, getattr(import_module(engine.module), engine.factory))
+    factory = cast("Factory", getattr(import_module(engine.module), engine.factory))
     return factory(config)
 
 

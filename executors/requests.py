@@ -75,7 +75,7 @@ def _finite(value: float) -> bool:
     return math.isfinite(value)
 
 
-def _require(holds: bool, field: str, value: object, allowed: str) -> None:
+def _require(holds: object, field: str, value: object, allowed: str) -> None:
     if not holds:
         raise RequestInvalid(
             f"{field} is {value!r}; allowed is {allowed}",

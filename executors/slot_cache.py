@@ -1,9 +1,9 @@
 """A key-value cache whose rows are sequences of different lengths that come and go.
 
-`transformers` caches hold a batch that starts and ends together. Here each row of one big tensor per
-layer is the slot of one running answer: a new one is copied in, a finished one is overwritten by the
-last row, and every step writes each row at its own length. Nothing is padded on the left and nothing
-is concatenated, so joining and leaving cost one row's copy.
+`transformers` caches hold a batch that starts and ends together. Here each row of one big tensor
+per layer is the slot of one running answer: a new one is copied in, a finished one is overwritten
+by the last row, and every step writes each row at its own length. Nothing is padded on the left and
+nothing is concatenated, so joining and leaving cost one row's copy.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class SlotLayer(CacheLayerMixin):  # type: ignore[no-untyped-call]  # of transfo
         self.values[slots.row_index, :, slots.lengths] = value_states[:, :, 0]
         return self.keys[:rows, :, :width], self.values[:rows, :, :width]
 
-    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+    def get_mask_sizes(self, _: int) -> tuple[int, int]:
         """The width of the keys, and no offset."""
         return self._slots.width, 0
 

@@ -24,9 +24,8 @@ class Draw:
 
     def __init__(self, sampling: Sampling, *, prompt: Sequence[int]) -> None:
         self.sampling = sampling
-        self.uniform = Random(
-            secrets.randbits(64) if sampling.seed is None else sampling.seed
-        ).random
+        seed = secrets.randbits(64) if sampling.seed is None else sampling.seed
+        self.uniform = Random(seed).random  # noqa: S311  # a seed has to repeat
         self.greedy = sampling.temperature == 0
         self.truncated = sampling.top_k > 0 or sampling.top_p < 1 or sampling.min_p > 0
         self.repeats = sampling.repetition_penalty != 1
@@ -99,7 +98,7 @@ def _groups(draws: Sequence[Draw]) -> list[tuple[list[int], Kind]]:
     return [(rows, kind) for rows, kind in kinds if rows]
 
 
-def _greedy(logits: torch.Tensor, draws: Sequence[Draw]) -> list[int]:
+def _greedy(logits: torch.Tensor, _: Sequence[Draw]) -> list[int]:
     chosen: list[int] = logits.argmax(dim=-1).tolist()
     return chosen
 
@@ -112,7 +111,7 @@ def _plain(logits: torch.Tensor, draws: Sequence[Draw]) -> list[int]:
 
 
 def _truncated(logits: torch.Tensor, draws: Sequence[Draw]) -> list[int]:
-    """Draw among the likely tokens only: the first `top_k`, then `min_p`, then `top_p` of the mass."""
+    """Draw among the likely tokens: the first `top_k`, then `min_p`, then `top_p` of the mass."""
     vocabulary = logits.shape[-1]
     scaled = logits / _column(logits, [d.sampling.temperature for d in draws])
     ordered, order = scaled.sort(dim=-1, descending=True, stable=True)

@@ -1,12 +1,12 @@
 """Answers from a `transformers` model on the CPU or one GPU, many at once.
 
 `load` checks the directory, the memory and the device, reads the weights off the event loop and
-tries the model out; `BatchScheduler` then owns it in a thread of its own. Only safetensors are read,
-only from the disk, and no code of a model is run.
+tries the model out; `BatchScheduler` then owns it in a thread of its own. Only safetensors are
+read, only from the disk, and no code of a model is run.
 
 Not here: constraints. `json_schema` and `json_object` do not steer this engine. Such a request is
-answered, with a `Narration` that says so, and whoever asked has to validate the answer. Adapters and
-quantisation by configuration are refused.
+answered, with a `Narration` that says so, and whoever asked has to validate the answer. Adapters
+and quantisation by configuration are refused.
 
 `options`: `threads` (for the CPU's operators; by default one for a model too small to gain by more)
 and `prefix_cache_tokens` (how many prompt tokens are remembered for prompts that come again).
@@ -92,10 +92,8 @@ class TransformersExecutor:
         check_config(config)
         digest = await asyncio.to_thread(examine_model, config)
         on_progress(LoadProgress(phase="weights", fraction=0.2))
-        loaded = await asyncio.to_thread(load_model, config)
-        on_progress(LoadProgress(phase="warmup", fraction=0.8))
-        await asyncio.to_thread(loaded.model.verify)
-        self._loaded = loaded
+        self._loaded = loaded = await asyncio.to_thread(load_model, config)
+        on_progress(LoadProgress(phase="warmup", fraction=0.9))
         self._scheduler = BatchScheduler(
             loaded.model,
             stops=loaded.stops,
@@ -126,7 +124,7 @@ class TransformersExecutor:
             sequence = await self._sequence(request)
             # The engine may have ended while the prompt was encoded; from here on it will say so.
             self._lifecycle.check_loaded()
-            scheduler = cast(BatchScheduler, self._scheduler)
+            scheduler = cast("BatchScheduler", self._scheduler)
             self._sequences[request.request_id] = sequence
             scheduler.submit(sequence)
             answered = False
@@ -184,7 +182,7 @@ class TransformersExecutor:
                 torch.cuda.empty_cache()
 
     async def _sequence(self, request: GenerateRequest) -> Sequence:
-        loaded = cast(Loaded, self._loaded)
+        loaded = cast("Loaded", self._loaded)
         check_sampling(request.sampling)
         check_supported(request, vocabulary=loaded.vocabulary)
         prompt = await loaded.encoder.encode_aside(request.prompt)

@@ -58,7 +58,7 @@ def engine_version() -> str:
 
 
 def check_config(config: EngineConfig) -> None:
-    """Refuse settings, devices and sizes that this engine cannot follow, before anything is read."""
+    """Refuse settings, devices and sizes that this engine cannot follow, before it reads."""
     devices.check_device_name(config.device)
     devices.check_no_tensor_parallel(engine="transformers", tensor_parallel=config.tensor_parallel)
     _refuse(config.quantization is not None, "quantization", config.quantization)
@@ -100,7 +100,7 @@ def check_supported(request: GenerateRequest, *, vocabulary: int) -> None:
 
 
 def load_model(config: EngineConfig) -> Loaded:
-    """Read weights and tokenizer; raises an `ExecutorError` with the cause behind it."""
+    """Read weights and tokenizer and try them out; raises an `ExecutorError` with its cause."""
     try:
         return _load(config)
     except ExecutorError:
@@ -147,13 +147,18 @@ def _load(config: EngineConfig) -> Loaded:
             details={"max_model_len": max_len, "model_max_len": own_len},
         )
     parameters = sum(parameter.numel() for parameter in model.parameters())
+    threads = config.options.get("threads", 1 if parameters < SMALL_MODEL else None)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    slots = SlotModel(
+        model,
+        max_rows=config.max_num_seqs,
+        max_len=max_len,
+        prefix_tokens=int(config.options.get("prefix_cache_tokens", PREFIX_TOKENS)),
+    )
+    slots.verify()
     return Loaded(
-        model=SlotModel(
-            model,
-            max_rows=config.max_num_seqs,
-            max_len=max_len,
-            prefix_tokens=int(config.options.get("prefix_cache_tokens", PREFIX_TOKENS)),
-        ),
+        model=slots,
         tokenizer=tokenizer.backend_tokenizer,
         encoder=PromptEncoder(tokenizer),
         stops=_stops(model, tokenizer),
@@ -161,7 +166,7 @@ def _load(config: EngineConfig) -> Loaded:
         parameters=parameters,
         vocabulary=int(text_config.vocab_size),
         dtype=str(model.dtype).removeprefix("torch."),
-        threads=config.options.get("threads", 1 if parameters < SMALL_MODEL else None),
+        threads=threads,
     )
 
 
@@ -193,7 +198,7 @@ def _is_float32(config: EngineConfig) -> bool:
     return re.search(r'"(?:torch_)?dtype":\s*"float32"', text) is not None
 
 
-def _refuse(wrong: bool, name: str, value: object) -> None:
+def _refuse(wrong: object, name: str, value: object) -> None:
     if wrong:
         raise EngineStartFailed(
             f"the transformers engine cannot follow {name} = {value!r}",

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
-OutputT = TypeVar("OutputT", covariant=True)
+OutputT_co = TypeVar("OutputT_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,15 +131,15 @@ class Narration:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class End(Generic[OutputT]):
+class End(Generic[OutputT_co]):
     """The answer. Nothing follows it."""
 
-    output: OutputT
+    output: OutputT_co
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Error:
-    """The request failed. Nothing follows it; `retriable` says whether another try could succeed."""
+    """The request failed; nothing follows. `retriable`: could another try succeed?"""
 
     code: str
     message: str
@@ -148,12 +148,15 @@ class Error:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
-Event = Started | Token | Metrics | Narration | End[OutputT] | Error
+Event = Started | Token | Metrics | Narration | End[OutputT_co] | Error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadProgress:
-    """How far a load is: `fraction` in 0..1, `phase` one of locate, weights, engine, warmup, ready."""
+    """How far a load is.
+
+    `fraction` is in 0..1; `phase` is one of locate, weights, engine, warmup, ready.
+    """
 
     phase: str
     fraction: float

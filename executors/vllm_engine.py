@@ -1,8 +1,9 @@
 """Answers from vLLM: `AsyncLLM` in this process, its engine core in a process of its own.
 
-Every sample is a request of its own (`n=1`), so that it is seen, kept and aborted by itself; samples
-of one prompt share its prefix in vLLM's cache. Outputs come once, at the end, unless the request is
-streamed: each wake-up costs time. What vLLM ends with `abort` or `error` is never an answer.
+Every sample is a request of its own (`n=1`), so that it is seen, kept and aborted by itself;
+samples of one prompt share its prefix in vLLM's cache. Outputs come once, at the end, unless the
+request is streamed: each wake-up costs time. What vLLM ends with `abort` or `error` is never an
+answer.
 
 `options` go to `AsyncEngineArgs` as they are, but for `env`, `adapters` and `start_timeout_s`
 (`vllm_settings.py`). Statistics are on, for vLLM's own metrics; `disable_log_stats` saves a few
@@ -225,7 +226,7 @@ class VllmExecutor:
             raise RequestAborted(why, suggested_action="Send the request again if it is wanted.")
 
     async def _build(self, start: EngineStart, on_progress: ProgressCallback) -> Any:
-        """Wait for the thread that starts the engine, and end the start if nobody waits any more."""
+        """Wait for the thread that starts the engine; end the start if nobody waits any more."""
         building = asyncio.ensure_future(asyncio.to_thread(start.run))
         try:
             while not building.done():
@@ -290,8 +291,8 @@ def _nothing() -> None:
 def _count_outputs(engine: Any, tick: Callable[[], None]) -> None:
     """Have `tick` called for each message from the engine's process.
 
-    With `FINAL_ONLY` a request is silent until its end, but the engine's process still reports every
-    step. This sees the reports before they are sorted by request, for one call per step.
+    With `FINAL_ONLY` a request is silent until its end, but the engine's process still reports
+    every step. This sees the reports before they are sorted by request, for one call per step.
     """
     client = engine.engine_core
     receive = client.get_output_async

@@ -1,0 +1,1 @@
+"""Programs that show what honeyflow does; none of them is part of the library."""
