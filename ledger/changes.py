@@ -80,15 +80,17 @@ def append(tx: Transaction, rows: Sequence[Mapping[str, Any]], *, reason: str | 
         if tx.dialect == "postgresql":
             entries[-1]["count"] = tx.changes_written
         tx.changes_written += 1
-    tx.execute(_APPEND, entries)
+    tx.defer(_APPEND, entries)
 
 
 def after(tx: Transaction, seq: int, limit: int = 500) -> list[Change]:
     """The moves after number `seq` (0 for all), oldest first; none is ever added behind them."""
+    tx.flush()
     rows = tx.rows(_AFTER, {"after_seq": seq, "at_most": limit})
     return [Change(**row) for row in rows]
 
 
 def of_job(tx: Transaction, job_id: str) -> list[Change]:
     """All moves of one job, in the order in which it made them."""
+    tx.flush()
     return [Change(**row) for row in tx.rows(_OF_JOB, {"wanted": job_id})]

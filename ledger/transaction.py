@@ -1,8 +1,8 @@
 """One transaction on the ledger: what every function of this package takes first.
 
-It knows the dialect, reads the store's clocks once, and gathers the bodies of a whole group of
-operations, so that they are written by one statement and in one order everywhere: two writers that
-store the same answers would otherwise wait for each other in a ring.
+It knows the dialect, reads the store's clocks once, and gathers the bodies and the changes of a
+whole group of operations, which are written by one statement each. Bodies so have one order
+everywhere: two writers that store the same answers would otherwise wait for each other in a ring.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ class Transaction:
         self.pending: dict[str, Mapping[str, Any]] = {}
         self.held_sessions: dict[str, bool] = {}
         self.changes_written = 0
+        self._deferred: dict[int, tuple[tables.Statements, list[Mapping[str, Any]]]] = {}
         self._connection = connection
         self._clock = clock
         self._moment: Moment | None = None
@@ -95,8 +96,15 @@ class Transaction:
         pending = self.pending.get(digest)
         return None if pending is None else bytes(pending["data"])
 
+    def defer(self, statement: tables.Statements, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Leave an INSERT to the flush, where all rows of one statement are written at once."""
+        self._deferred.setdefault(id(statement), (statement, []))[1].extend(rows)
+
     def flush(self) -> None:
-        """Write the bodies gathered so far; `Ledger.write` does it before it commits."""
+        """Write what was gathered so far; `Ledger.write` does it before it commits."""
+        for statement, rows in self._deferred.values():
+            self.execute(statement, rows)
+        self._deferred.clear()
         if self.pending:
             gathered = [self.pending[digest] for digest in sorted(self.pending)]
             self.pending.clear()

@@ -12,13 +12,13 @@ import itertools
 import logging
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import executors
 from executors import Completion, EngineConfig, Executor, HealthState, LoadProgress
-from ledger import Claim, LedgerError, jobs
+from ledger import Claim, LedgerError, Transaction, jobs
 from tasks import canvas, publish
 from tasks.client import Client
 from tasks.keeper import Keeper
@@ -251,7 +251,7 @@ class EngineHost:
 
     def _deliver(self, ending: Ending) -> None:
         canvas.continue_from(self._client.app, self._client, ending.job, result=ending.result)
-        self._scribe.submit(lambda tx: jobs.mark_delivered(tx, [ending.job.id]))
+        self._scribe.submit_item(_mark_delivered, ending.job.id)
 
     def _stop_slot(self, pid: int, reason: str) -> None:
         slot = self.slots.get(pid)
@@ -309,6 +309,11 @@ class EngineHost:
         for pid in tuple(self.slots):
             self._stop_slot(pid, "engine")
         self._on_engine_lost(reason)
+
+
+def _mark_delivered(tx: Transaction, ids: Sequence[str]) -> Sequence[str]:
+    jobs.mark_delivered(tx, ids)
+    return ids
 
 
 def _logged(work: Callable[[], None]) -> Callable[[], None]:

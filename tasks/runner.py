@@ -11,6 +11,7 @@ import functools
 import logging
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -31,7 +32,7 @@ from executors.resampling import (
     draw_until_settled,
     sample_seed,
 )
-from ledger import Claim, Job, LedgerError, State, Transaction, jobs, samples
+from ledger import Claim, Job, LedgerError, SampleRow, State, Transaction, jobs, samples
 from tasks import evidence, plans
 from tasks.catalogue import Catalogue
 from tasks.errors import describe
@@ -66,7 +67,7 @@ class Hold:
     prepaid: int = 0
     stopping: str | None = None
     classes: dict[int, str | None] = field(default_factory=dict)
-    written: list[asyncio.Future[bool]] = field(default_factory=list)
+    written: list[tuple[SampleRow, Future[bool]]] = field(default_factory=list)
 
 
 class Fenced(Exception):
@@ -175,9 +176,8 @@ class Runner:
         duration_ms = int((time.monotonic() - began) * 1000)
         row = plan.row(job, sample, self._executor.info, duration_ms=duration_ms)
         hold.classes[index] = row.answer_class
-        # Not awaited: the ledger's writer keeps the order, so the commit comes after it.
-        written = self._scribe.submit(lambda tx: samples.add(tx, row))
-        hold.written.append(asyncio.wrap_future(written))
+        # Not awaited: the scribe keeps the order, so the commit comes after it.
+        hold.written.append((row, self._scribe.submit_item(samples.add_many, row)))
         return sample
 
     async def _complete(
@@ -215,7 +215,7 @@ class Runner:
             profile=plan.profile,
             cid_profile=self._settings.cid_profile,
         )
-        operation = functools.partial(
+        commit = functools.partial(
             evidence.commit,
             job=job,
             request=claim.request,
@@ -225,10 +225,12 @@ class Runner:
             epoch=self._settings.epoch,
             cid_profile=self._settings.cid_profile,
         )
-        result = await self._persist(operation)
-        # What was written before it in the same order is on disk by now.
-        for written in hold.written:
-            await written
+
+        def with_lost_samples(tx: Transaction) -> dict[str, Any] | None:
+            samples.add_many(tx, [row for row, written in hold.written if _lost(written)])
+            return commit(tx)
+
+        result = await self._persist(with_lost_samples)
         if result is None:
             raise Fenced
         return Ending(state="succeeded", job=replace(job, state=State.SUCCEEDED), result=result)
@@ -313,3 +315,8 @@ class Runner:
         if job.deadline is not None:
             left = min(left, job.deadline - time.time())
         return max(left, 0.0)
+
+
+def _lost(write: Future[bool]) -> bool:
+    """Whether a write has ended without reaching the disk; the ledger was away."""
+    return write.done() and write.exception() is not None

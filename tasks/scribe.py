@@ -1,7 +1,8 @@
 """The one thread of a worker that writes to the ledger: what is waiting becomes one transaction.
 
-Claims, samples and commits of many jobs share a transaction and so its fsync. If one of them fails,
-each is run again by itself, so that nobody fails for a neighbour's reason.
+Claims, samples and commits of many jobs share a transaction and so its fsync; samples of many jobs
+share a statement too. If one of them fails, each is run again by itself, so that nobody fails for a
+neighbour's reason.
 """
 
 from __future__ import annotations
@@ -10,16 +11,26 @@ import asyncio
 import logging
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from ledger import Ledger, Transaction
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
-Operation = Callable[[Transaction], Any]
-_Entry = tuple[Operation, "Future[Any]"]
+Item = TypeVar("Item")
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Entry:
+    """One write: `operation` on the transaction, or `item` handed to `together` with its like."""
+
+    operation: Callable[[Transaction], Any] | None = None
+    together: Callable[[Transaction, Sequence[Any]], Sequence[Any]] | None = None
+    item: Any = None
+    future: Future[Any] = field(default_factory=Future)
 
 
 class Scribe:
@@ -42,13 +53,26 @@ class Scribe:
 
     def submit(self, operation: Callable[[Transaction], T]) -> Future[T]:
         """Queue an operation; its result comes when its transaction is on disk."""
-        future: Future[T] = Future()
-        self._waiting.put((operation, future))
-        return future
+        return self._queue(_Entry(operation=operation))
+
+    def submit_item(
+        self, together: Callable[[Transaction, Sequence[Item]], Sequence[T]], item: Item
+    ) -> Future[T]:
+        """Queue one item of an operation on many; its result is the one at the item's place.
+
+        All items that wait for the same `together` are given to it at once, where the first of them
+        stands: an item may be written before what was queued ahead of it, never after what was
+        queued behind it.
+        """
+        return self._queue(_Entry(together=together, item=item))
 
     async def write(self, operation: Callable[[Transaction], T]) -> T:
         """Run an operation and wait until it is on disk."""
         return await asyncio.wrap_future(self.submit(operation))
+
+    def _queue(self, entry: _Entry) -> Future[Any]:
+        self._waiting.put(entry)
+        return entry.future
 
     def _run(self) -> None:
         while (first := self._waiting.get()) is not None:
@@ -60,31 +84,34 @@ class Scribe:
                     last = True
                     break
                 entries.append(following)
-            self._write(entries)
+            live = [entry for entry in entries if entry.future.set_running_or_notify_cancel()]
+            self._write(live)
             if last:
                 return
 
-    def _write(self, entries: list[_Entry]) -> None:
-        live = [entry for entry in entries if entry[1].set_running_or_notify_cancel()]
+    def _write(self, entries: Sequence[_Entry]) -> None:
         try:
             with self._ledger.write() as tx:
-                results = [operation(tx) for operation, _ in live]
+                results = _results(tx, entries)
         except Exception as error:
-            if len(live) == 1:
-                live[0][1].set_exception(error)
+            if len(entries) == 1:
+                entries[0].future.set_exception(error)
                 return
-            logger.debug("a group of %d writes failed (%s); one by one", len(live), error)
-            for operation, future in live:
-                self._write_one(operation, future)
+            logger.debug("a group of %d writes failed (%s); one by one", len(entries), error)
+            for entry in entries:
+                self._write([entry])
             return
-        for (_, future), result in zip(live, results, strict=True):
-            future.set_result(result)
+        for entry in entries:
+            entry.future.set_result(results[entry])
 
-    def _write_one(self, operation: Operation, future: Future[Any]) -> None:
-        try:
-            with self._ledger.write() as tx:
-                result = operation(tx)
-        except Exception as error:
-            future.set_exception(error)
-        else:
-            future.set_result(result)
+
+def _results(tx: Transaction, entries: Sequence[_Entry]) -> dict[_Entry, Any]:
+    results: dict[_Entry, Any] = {}
+    for entry in entries:
+        if entry.operation is not None:
+            results[entry] = entry.operation(tx)
+        elif entry.together is not None and entry not in results:
+            alike = [other for other in entries if other.together is entry.together]
+            told = entry.together(tx, [other.item for other in alike])
+            results.update(zip(alike, told, strict=True))
+    return results
