@@ -6,7 +6,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import executors
 from cli.supervisor import Child
+from monitoring import gpu
+from routing import place
+from tasks import pinning
 from tasks.errors import SettingsInvalid
 from tasks.settings import Settings
 
@@ -18,8 +22,8 @@ def children(settings: Settings, *, log_dir: Path | None = None) -> list[Child]:
         SettingsInvalid: no model is assigned to any device.
     """
     workers = [
-        _worker(f"gpu{gpu}-{model}", ["--gpu", gpu, "--model", model], log_dir)
-        for gpu, model in settings.gpu_model_assignments.items()
+        _worker(f"gpu{choice}-{model}", ["--gpu", choice, "--model", model], log_dir)
+        for choice, model in settings.gpu_model_assignments.items()
     ]
     workers += [
         _worker(f"cpu-{model}", ["--device", "cpu", "--model", model], log_dir)
@@ -39,8 +43,26 @@ def children(settings: Settings, *, log_dir: Path | None = None) -> list[Child]:
             name="beat",
             argv=[*_celery(), "beat", "--loglevel", "INFO", "--pidfile="],
             log=_log(log_dir, "beat"),
+            ready=True,
         ),
     ]
+
+
+def check(settings: Settings) -> None:
+    """Refuse what no worker could ever start with, in the words that it would use itself.
+
+    Whether a GPU has room is the worker's to say: what fills it now may be about to end.
+
+    Raises:
+        UnknownModel: a model is assigned that is not known here.
+        executors.ExecutorError: its engine is unknown, or the extra with it is not installed.
+        routing.RoutingError: a GPU that is not there.
+    """
+    for choice, model in settings.gpu_model_assignments.items():
+        executors.require(pinning.engine_config(model, device="cuda", engine=None))
+        place(choice, inventory=gpu.inventory())
+    for model in settings.cpu_model_assignments:
+        executors.require(pinning.engine_config(model, device="cpu", engine=None))
 
 
 def _worker(name: str, options: Sequence[str], log_dir: Path | None) -> Child:

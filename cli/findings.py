@@ -58,7 +58,7 @@ FINDINGS = (
     ),
     Finding(
         "mid",
-        1,
+        7,
         "Indication: neurogenic claudication in a 71-year-old woman. L4-L5: moderate, "
         "perhaps severe central canal stenosis due to ligamentum flavum thickening.",
     ),
@@ -82,7 +82,7 @@ FINDINGS = (
     ),
     Finding(
         "mid",
-        1,
+        7,
         "At L2-L3 there is at least moderate left foraminal narrowing. L5-S1: mild "
         "disc bulge, no neural compression. Alignment is anatomic.",
     ),

@@ -7,12 +7,15 @@ import sys
 import time
 from typing import Annotated, Any
 
+import redis
 import typer
 from rich.console import Console
 
 from tasks import ledger_id, stream, wiring
-from tasks.client import Client, JobResult, Ticket
-from tasks.errors import JobFailed, RequestInvalid, WaitTimeout, from_dict
+from tasks.client import ENDED, Client, JobResult, Ticket
+from tasks.errors import RequestInvalid, WaitTimeout
+
+POLL_S = 0.25
 
 
 def infer(
@@ -32,7 +35,7 @@ def infer(
         bool, typer.Option("--stream", help="Show sample 0 as it is written.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
-    timeout: Annotated[float | None, typer.Option(help="Seconds to wait.")] = None,
+    timeout: Annotated[float | None, typer.Option(min=0, help="Seconds to wait.")] = None,
 ) -> None:
     """Ask a model and print its answer."""
     text = sys.stdin.read() if prompt == "-" else prompt
@@ -61,35 +64,44 @@ def infer(
 
 
 def follow(client: Client, ticket: Ticket, *, timeout_s: float | None) -> JobResult:
-    """Print sample 0's tokens as they come, then wait for the result."""
+    """Print sample 0's tokens as they come, then wait for the result.
+
+    Raises:
+        WaitTimeout: the time is over, whether tokens came or not; the job goes on.
+        HoneyflowError: the job ended without an answer.
+    """
     out = Console(stderr=True, highlight=False)
-    patience = None if timeout_s is None else time.monotonic() + timeout_s
-    with ledger_id.connect(client.settings) as redis:
-        for event in stream.read(redis, ticket.job_id):
+    until = None if timeout_s is None else time.monotonic() + timeout_s
+    try:
+        _show_tokens(client, ticket, until, out)
+    except (redis.RedisError, OSError) as error:
+        # Events are for show; the answer comes from the ledger.
+        out.print(f"\nlive events stopped ({error}); waiting for the answer", markup=False)
+    out.print()
+    try:
+        return ticket.result(
+            timeout_s=None if until is None else max(0.0, until - time.monotonic())
+        )
+    except WaitTimeout:
+        raise WaitTimeout(
+            f"Job {ticket.job_id} has not ended within {timeout_s:g} s; it goes on.",
+            details={"job_id": ticket.job_id},
+        ) from None
+
+
+def _show_tokens(client: Client, ticket: Ticket, until: float | None, out: Console) -> None:
+    """Print until the job or the time is over; a worker may die with its events."""
+    with ledger_id.connect(client.settings) as connection:
+        for event in stream.read(connection, ticket.job_id, block_s=POLL_S):
+            if until is not None and time.monotonic() >= until:
+                return
             if event is None:
-                # The ledger alone is the truth: a worker may have died with its events.
                 if client.job(ticket.job_id).ended:
-                    break
-                if patience is not None and time.monotonic() > patience:
-                    raise WaitTimeout(f"Job {ticket.job_id} has not ended within {timeout_s:g} s.")
+                    return
             elif event.kind == "token" and event.data["sample"] == 0:
                 out.print(event.data["text"], end="", style="dim", markup=False)
-            elif event.kind == "end" and event.data["state"] not in ("queued", "scheduled"):
-                if event.data["error"]:
-                    error = from_dict(event.data["error"])
-                    raise JobFailed(error.message, **_parts(error))
-                break
-    out.print()
-    return ticket.result(timeout_s=timeout_s)
-
-
-def _parts(error: JobFailed) -> dict[str, Any]:
-    return {
-        "code": error.code,
-        "suggested_action": error.suggested_action,
-        "details": error.details,
-        "retriable": error.retriable,
-    }
+            elif event.kind == "end" and event.data["state"] in ENDED:
+                return
 
 
 def _print(result: JobResult, *, as_json: bool) -> None:

@@ -26,7 +26,11 @@ _PR_SET_PDEATHSIG = 1
 
 @dataclass(slots=True, kw_only=True)
 class Child:
-    """One process to keep: how it is started, and how it has fared."""
+    """One process to keep: how it is started, and how it has fared.
+
+    `ready` is set from outside once it does its work. A false start is an end with exit code 1
+    before it ever did; `false_starts` counts those in a row.
+    """
 
     name: str
     argv: Sequence[str]
@@ -34,6 +38,8 @@ class Child:
     log: Path | None = None
     process: subprocess.Popen[bytes] | None = None
     failures: int = 0
+    false_starts: int = 0
+    ready: bool = False
     start_at: float = 0.0
 
 
@@ -62,6 +68,7 @@ class Supervisor:
                 continue
             child.process = None
             child.failures += 1
+            child.false_starts = child.false_starts + 1 if code == 1 and not child.ready else 0
             open_circuit = child.failures % FAILURES == 0
             wait = COOLDOWN_S if open_circuit else min(2.0 ** (child.failures - 1), 16.0)
             child.start_at = time.monotonic() + wait

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from cli import cluster
+from cli.readiness import Readiness
 from cli.supervisor import Supervisor
 from tasks import ledger_id, redis_server
 from tasks import settings as settings_module
@@ -24,14 +25,19 @@ def up(
         Path | None, typer.Option("--config", "-c", help="The honeyflow.toml to go by.")
     ] = None,
 ) -> None:
-    """Start everything this machine's honeyflow.toml asks for; Ctrl-C drains and stops it."""
+    """Start everything this machine's honeyflow.toml asks for; Ctrl-C drains and stops it.
+
+    A worker that ends is started again, unless its configuration lets none ever start.
+    """
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     if config is not None:
         if not config.is_file():
             raise SettingsInvalid(f"{config} is not a file.")
         os.environ["HONEYFLOW_CONFIG"] = str(config.resolve())
     settings = settings_module.load()
+    cluster.check(settings)
     supervisor = Supervisor(cluster.children(settings), grace_s=settings.timing.grace_s + 20)
+    readiness = Readiness(settings)
     console = Console(highlight=False)
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -44,9 +50,12 @@ def up(
         for child in supervisor.children:
             console.print(f"started {child.name}", markup=False)
         while not stopping.wait(0.5):
+            readiness.mark(supervisor.children)
             supervisor.watch()
+            readiness.refuse_false_starts(supervisor.children)
         console.print("stopping: running jobs finish or go back to the queue")
     finally:
         supervisor.stop()
+        readiness.close()
         if own_redis:
             redis_server.stop_detached(settings.redis_dir)

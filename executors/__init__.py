@@ -23,7 +23,7 @@ from executors.errors import (
     RequestAborted,
     RequestInvalid,
 )
-from executors.registry import available_engines, create
+from executors.registry import available_engines, create, require
 from executors.types import (
     Completion,
     End,
@@ -84,4 +84,5 @@ __all__ = [
     "create",
     "engine_digest",
     "model_digest",
+    "require",
 ]

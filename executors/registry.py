@@ -52,6 +52,16 @@ def create(config: EngineConfig) -> Executor[Completion]:
 
     Raises `EngineUnknown` or `EngineMissing`.
     """
+    engine = require(config)
+    factory = cast("Factory", getattr(import_module(engine.module), engine.factory))
+    return factory(config)
+
+
+def require(config: EngineConfig) -> Engine:
+    """Return what is known of the engine that `config.engine` names; nothing is imported.
+
+    Raises `EngineUnknown` or `EngineMissing`.
+    """
     engine = ENGINES.get(config.engine)
     if engine is None:
         known = ", ".join(sorted(ENGINES))
@@ -63,8 +73,7 @@ def create(config: EngineConfig) -> Executor[Completion]:
     missing = _missing(engine)
     if missing:
         raise _engine_missing(config, engine, missing)
-    factory = cast("Factory", getattr(import_module(engine.module), engine.factory))
-    return factory(config)
+    return engine
 
 
 def available_engines() -> tuple[str, ...]:

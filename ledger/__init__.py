@@ -55,6 +55,7 @@ from ledger.transaction import Transaction
 from ledger.values import (
     Attention,
     Change,
+    ChordPart,
     ChordState,
     Claim,
     Job,
@@ -76,6 +77,7 @@ __all__ = [
     "BodyMismatch",
     "BodyMissing",
     "Change",
+    "ChordPart",
     "ChordState",
     "Claim",
     "Clock",

@@ -145,6 +145,7 @@ def _row(tx: Transaction, new: NewJob, state: State) -> dict[str, Any]:
         "created_at": tx.now,
         "queued_at": tx.now if state is State.QUEUED else None,
         "finished_at": None,
+        "delivery_tries": 0,
         "error": None,
         "request_digest": bodies.put(tx, new.request, bodies.JSON),
         "review": False,

@@ -78,8 +78,11 @@ def translated(error: exc.SQLAlchemyError | sqlite3.Error, *, place: str) -> Led
     cause = getattr(error, "orig", None) or error
     reason = " ".join(str(cause).split()) or type(cause).__name__
     stop = "" if reason.endswith((".", "?", "!")) else "."
+    # Threads of one process take turns before they ask SQLite for its lock.
+    locked = kind is LedgerBusy and isinstance(cause, sqlite3.Error)
+    where = f"Another process is writing to the ledger at {place}"
     return kind(
-        f"The ledger at {place}: {reason}{stop}",
+        f"{where if locked else f'The ledger at {place}'}: {reason}{stop}",
         suggested_action=_ACTIONS[kind],
         details={"place": place, "driver_error": type(cause).__name__},
     )

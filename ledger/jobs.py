@@ -10,6 +10,8 @@ from ledger.claims import attention, claim, hand_back
 from ledger.endings import MAX_TRIES, cancel, commit, expire, fail, finish_cancel, retry
 from ledger.entries import refuse, submit
 from ledger.sweeps import (
+    MAX_DELIVERIES,
+    count_delivery,
     expire_due,
     mark_delivered,
     mark_sent,
@@ -23,11 +25,13 @@ from ledger.views import counts, get, get_many, history, request, result
 from ledger.views import list_jobs as list  # noqa: A004 - callers read jobs.list
 
 __all__ = [
+    "MAX_DELIVERIES",
     "MAX_TRIES",
     "attention",
     "cancel",
     "claim",
     "commit",
+    "count_delivery",
     "counts",
     "expire",
     "expire_due",

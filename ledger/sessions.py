@@ -72,6 +72,7 @@ _START = (
         drain=sa.false(),
     )
 )
+_LAST_END = sa.select(sa.func.max(sessions.c.closed_at))
 
 
 def open(  # noqa: A001 - callers read sessions.open
@@ -151,6 +152,12 @@ def close(tx: Transaction, session_id: str, *, crashed: bool, reason: str) -> li
         return []
     tx.held_sessions[session_id] = False
     return crashes.give_back(tx, session_id, crashed=crashed, reason=reason)
+
+
+def last_end(tx: Transaction) -> float | None:
+    """When the last session to end was closed, on the store's clock; None if none has."""
+    ended: float | None = tx.execute(_LAST_END).scalar_one()
+    return ended
 
 
 def get(tx: Transaction, session_id: str) -> Session | None:

@@ -47,6 +47,7 @@ class Ledger:
         self._clock = clock
         self._same_file = None if path is None else sqlite.SameFile(path)
         self._turn = threading.Lock()
+        self._writing = False
         self._pid = os.getpid()
         self.uuid = self._identify()
 
@@ -142,6 +143,7 @@ class Ledger:
             self._writer.connect() as connection,
             connection.begin(),
         ):
+            self._writing = True
             tx = self._transaction(connection)
             yield tx
             tx.flush()
@@ -183,16 +185,26 @@ class Ledger:
             yield
             return
         if not self._turn.acquire(timeout=sqlite.BUSY_TIMEOUT_S):
-            raise LedgerBusy(
-                f"Another thread has been writing to the ledger at {self.place} "
-                f"for {sqlite.BUSY_TIMEOUT_S:.0f} s.",
-                suggested_action="Try again, and keep transactions short; do not nest them.",
-                details={"place": self.place},
-            )
+            raise self._busy()
         try:
             yield
         finally:
+            self._writing = False
             self._turn.release()
+
+    def _busy(self) -> LedgerBusy:
+        """Whoever has the turn either writes, or waits for SQLite's lock itself."""
+        if self._writing:
+            who = "Another thread of this process has been writing to"
+            action = "Try again, and keep transactions short; do not nest them."
+        else:
+            who = "Another process has kept the threads of this one from writing to"
+            action = "Try again; if it lasts, look for a process that holds a transaction open."
+        return LedgerBusy(
+            f"{who} the ledger at {self.place} for {sqlite.BUSY_TIMEOUT_S:g} s.",
+            suggested_action=action,
+            details={"place": self.place},
+        )
 
     def _check_place(self) -> None:
         """See to it that the connections are this process's, and lead to the file of that name."""

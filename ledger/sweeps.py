@@ -12,8 +12,11 @@ import sqlalchemy as sa
 from ledger.states import State
 from ledger.tables import jobs, state_in
 from ledger.transaction import Transaction
-from ledger.transitions import NOW, RESENT, Transition, in_turn, job_of, unlocked
+from ledger.transitions import NOW, RESENT, THE_JOB, Transition, in_turn, job_of, unlocked
 from ledger.values import Job
+
+MAX_DELIVERIES = 5
+"""How often an end that cannot be delivered is tried."""
 
 _AT_MOST: sa.BindParameter[int] = sa.bindparam("at_most", type_=sa.Integer)
 _BEFORE: sa.BindParameter[float] = sa.bindparam("before", type_=sa.Double)
@@ -70,6 +73,16 @@ _MARK_SENT = sa.update(jobs).where(state_in(State.QUEUED), _queued).values(sent_
 _MARK_DELIVERED = (
     sa.update(jobs).where(jobs.c.delivered_at.is_(None), _to_tell).values(delivered_at=NOW)
 )
+_COUNT_DELIVERY = (
+    sa.update(jobs)
+    .where(THE_JOB, jobs.c.finished_at.is_not(None), jobs.c.delivered_at.is_(None))
+    .values(
+        delivery_tries=jobs.c.delivery_tries + 1,
+        delivery_error=sa.bindparam("the_reason", type_=jobs.c.delivery_error.type),
+        delivered_at=sa.case((jobs.c.delivery_tries + 1 >= MAX_DELIVERIES, NOW)),
+    )
+    .returning(jobs.c.delivered_at)
+)
 _QUEUED_BY_QUEUE = (
     sa.select(jobs.c.queue, sa.func.count().label("jobs"))
     .where(state_in(State.QUEUED), _LAST_SENT <= _BEFORE)
@@ -86,7 +99,7 @@ _UNDELIVERED = (
     sa.select(jobs)
     .where(jobs.c.finished_at.is_not(None), jobs.c.delivered_at.is_(None))
     .where(jobs.c.finished_at <= _BEFORE)
-    .order_by(jobs.c.finished_at)
+    .order_by(jobs.c.delivery_tries, jobs.c.finished_at)
     .limit(_AT_MOST)
 )
 
@@ -131,7 +144,10 @@ def queued_ids(
 
 
 def undelivered(tx: Transaction, older_than: float = 0.0, limit: int = 500) -> list[Job]:
-    """Jobs that ended `older_than` seconds ago or earlier and whose end nobody was told."""
+    """Jobs that ended `older_than` seconds ago or earlier and whose end nobody was told.
+
+    Those that were tried least often come first, then the oldest.
+    """
     rows = tx.rows(_UNDELIVERED, {"before": tx.now - older_than, "at_most": limit})
     return [job_of(row) for row in rows]
 
@@ -140,3 +156,9 @@ def mark_delivered(tx: Transaction, ids: Sequence[str]) -> None:
     """Write down that results, callbacks and chords of these ended jobs were delivered."""
     if ids:
         tx.execute(_MARK_DELIVERED, {"ids": list(ids), "now": tx.now})
+
+
+def count_delivery(tx: Transaction, job_id: str, *, error: str) -> bool:
+    """Count a delivery that failed; True when it was the last: the job is given up."""
+    row = tx.row(_COUNT_DELIVERY, {"the_job": job_id, "the_reason": error, "now": tx.now})
+    return row is not None and row["delivered_at"] is not None

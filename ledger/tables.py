@@ -179,6 +179,8 @@ jobs = sa.Table(
     sa.Column("claimed_at", Real),
     sa.Column("finished_at", Real),
     sa.Column("delivered_at", Real),
+    sa.Column("delivery_tries", sa.Integer, nullable=False),
+    sa.Column("delivery_error", EscapedText),
     sa.Column("error", _json()),
     # No foreign keys to bodies: a digest is evidence that outlives the bytes it names.
     sa.Column("request_digest", sa.Text, nullable=False),
@@ -211,6 +213,7 @@ _partial("jobs_deadline", "deadline IS NOT NULL AND finished_at IS NULL", "deadl
 _partial(
     "jobs_undelivered",
     "finished_at IS NOT NULL AND delivered_at IS NULL",
+    "delivery_tries",
     "finished_at",
 )
 _partial("jobs_group", "group_id IS NOT NULL", "group_id", "group_index")
@@ -319,6 +322,17 @@ chords = sa.Table(
     sa.Column("size", sa.Integer),
     sa.Column("claimed_at", Real),
     sa.Column("done_at", Real),
+)
+
+chord_parts = sa.Table(
+    "chord_parts",
+    metadata,
+    sa.Column("group_id", sa.Text, primary_key=True),
+    # Not the index: the parts of a group inside a chord count from 0 again.
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("index", sa.Integer),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("result", EscapedText),
 )
 
 

@@ -125,6 +125,8 @@ class Job:
     claimed_at: float | None
     finished_at: float | None
     delivered_at: float | None
+    delivery_tries: int
+    delivery_error: str | None
     error: Mapping[str, Any] | None
     request_digest: str
     result_digest: str | None
@@ -297,11 +299,25 @@ class ReviewRow:
     created_at: float | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChordPart:
+    """How one part of a chord ended.
+
+    `id` is its task's, `index` its place in the header, `state` Celery's word, `result` what it
+    returned or raised, as the result store writes it; None for a job whose row has its result.
+    """
+
+    id: str
+    index: int | None
+    state: str
+    result: str | None = None
+
+
 class ChordState(StrEnum):
     """How a chord stands for whoever asks."""
 
     WAITING = "waiting"
-    """Not all members have ended."""
+    """Not all parts have ended."""
     MINE = "mine"
     """The caller is to set off its body, and to say when that is done."""
     TAKEN = "taken"

@@ -14,6 +14,7 @@ from routing.errors import (
     GpuTooSmall,
     NameInvalid,
     PriorityInvalid,
+    QueueInvalid,
     RoutingError,
 )
 from routing.gpus import Gpu, short_name
@@ -23,6 +24,7 @@ from routing.queues import (
     INGEST,
     Priority,
     gpu_queue,
+    job_queue,
     list_keys,
     model_queue,
     parse_priority,
@@ -46,9 +48,11 @@ __all__ = [
     "Placement",
     "Priority",
     "PriorityInvalid",
+    "QueueInvalid",
     "RoutingError",
     "estimate_vram_bytes",
     "gpu_queue",
+    "job_queue",
     "list_keys",
     "model_queue",
     "parse_priority",

@@ -3,6 +3,7 @@
 RoutingError
 ├── NameInvalid        a model, node or GPU name that cannot be part of a queue's name
 ├── PriorityInvalid    neither a priority's name nor a number from 0 to 9
+├── QueueInvalid       not a queue that a job of its model may be put into
 ├── GpuChoiceInvalid   the words of `--gpu` make no sense, whatever GPUs there are
 ├── GpuNotFound        no such GPU here; lists those that are
 ├── GpuAmbiguous       a shortened UUID that fits more than one GPU
@@ -45,6 +46,13 @@ class PriorityInvalid(RoutingError):
     """There is no such priority."""
 
     code = "PRIORITY_INVALID"
+    http_status = 400
+
+
+class QueueInvalid(RoutingError):
+    """A job cannot be put into a queue of this name."""
+
+    code = "QUEUE_INVALID"
     http_status = 400
 
 

@@ -17,7 +17,7 @@ import re
 from collections.abc import Sequence
 from enum import IntEnum
 
-from routing.errors import NameInvalid, PriorityInvalid
+from routing.errors import NameInvalid, PriorityInvalid, QueueInvalid
 
 INGEST = "celery"
 CONTROL = "control"
@@ -133,6 +133,28 @@ def gpu_queue(node: str, gpus: Sequence[str]) -> str:
     # By length first, so that the indexes of a large machine are counted as people do.
     group = "+".join(sorted(names, key=lambda name: (len(name), name)))
     return f"gpu.{validate_node_name(node)}.{group}"
+
+
+def job_queue(name: object, *, model: str) -> str:
+    """Return the name of a queue that a job of the model may be put into, in its one spelling.
+
+    Raises:
+        QueueInvalid: if it is neither the model's own queue nor that of a GPU or a group of them.
+    """
+    if name == model_queue(model):
+        return model_queue(model)
+    kind, _, place = name.partition(".") if isinstance(name, str) else ("", "", "")
+    node, dot, gpus = place.rpartition(".")
+    try:
+        if kind == "gpu" and dot:
+            return gpu_queue(node, gpus.split("+"))
+    except NameInvalid:
+        pass
+    raise QueueInvalid(
+        f"{name!r:.80} is no queue for a job of the model {model!r}.",
+        suggested_action=f"Use {model_queue(model)} or gpu.<node>.<gpu>, or name no queue.",
+        details={"field": "queue", "queue": f"{name!s:.80}", "model": model},
+    )
 
 
 def worker_queues(

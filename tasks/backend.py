@@ -1,27 +1,42 @@
 """The result backend: Celery's copies in Redis, and the ledger behind them.
 
 A copy may be gone (evicted, flushed, expired): then the ledger answers. States in between (STARTED,
-PROGRESS, RETRY) are read from the ledger and never written to Redis. Chords of our jobs are counted
-in the ledger.
+PROGRESS, RETRY) are read from the ledger and never written to Redis. Chords are counted in the
+ledger, with all their parts, ours and foreign.
 """
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Mapping
+import uuid
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from celery import signature
+from celery import signature, states
 from celery.backends.redis import (  # type: ignore[attr-defined]
     RedisBackend,
     ResultConsumer,
 )
 from celery.exceptions import ChordError
+from celery.result import GroupResult
+from celery.utils.functional import maybe_list
+from kombu.utils.json import dumps, loads
 
-from ledger import Job, chords, samples
+from ledger import ChordPart, ChordState, Job, Ledger, chords, samples
+from tasks import canvas, signatures, wiring
+from tasks.celery import INFER
 from tasks.errors import HoneyflowError
 
+logger = logging.getLogger(__name__)
+
 _LOOK_AGAIN_S = 2.0
+
+
+class BodyTaken(Exception):
+    """A chord's body is being set off by somebody else; whoever asked asks again later."""
+
+    retriable = True
 
 
 class LedgerResultConsumer(ResultConsumer):  # type: ignore[misc]
@@ -58,9 +73,6 @@ class LedgerBackend(RedisBackend):
 
     def meta_from_ledger(self, task_id: str) -> dict[str, Any] | None:
         """A task's state as Celery would tell it, or None if the ledger does not know it."""
-        from tasks import wiring
-        from tasks.canvas import ending_error
-
         try:
             client = wiring.client()
             job = client.job(task_id)
@@ -71,9 +83,9 @@ class LedgerBackend(RedisBackend):
         if job.state == "succeeded":
             status, result = "SUCCESS", client.result_of(job).celery()
         elif job.state in ("failed", "dead"):
-            status, result = "FAILURE", ending_error(job)
+            status, result = "FAILURE", canvas.ending_error(job)
         elif job.state in ("cancelled", "expired"):
-            status, result = "REVOKED", ending_error(job)
+            status, result = "REVOKED", canvas.ending_error(job)
         elif job.state == "running":
             status, result = _progress(client.ledger, job)
         elif job.fence > 0:
@@ -94,40 +106,146 @@ class LedgerBackend(RedisBackend):
 
     def set_chord_size(self, group_id: str, chord_size: int) -> None:
         """Keep a chord's size where its parts are counted; told before its last part is sent."""
-        from tasks import wiring
-
         super().set_chord_size(group_id, chord_size)
-        with wiring.client().ledger.write() as tx:
+        with _ledger().write() as tx:
             chords.expect(tx, group_id=group_id, size=chord_size)
+
+    def add_to_chord(self, group_id: str, result: Any) -> None:
+        """Let a running part add one more part to its chord."""
+        super().add_to_chord(group_id, result)
+        with _ledger().write() as tx:
+            if (size := chords.size(tx, group_id)) is not None:
+                chords.expect(tx, group_id=group_id, size=size + 1)
 
     def on_chord_part_return(  # type: ignore[override]
         self, request: Any, state: str, result: Any, **kwargs: Any
     ) -> None:
-        """Count one part of a chord; whoever completes it sets off the body."""
-        from tasks import wiring
+        """Keep how one part of a chord ended, anybody's; whoever completes it sets off the body.
 
-        client = wiring.client()
-        with client.ledger.write() as tx:
-            standing = chords.take(tx, group_id=request.group)
-            members = chords.members(tx, request.group)
-        if not members:
-            super().on_chord_part_return(request, state, result, **kwargs)
+        A sender without the ledger leaves the chord's size in its message (Celery 4) or in Redis;
+        a chord of such a sender in which nothing is ours is left to Celery.
+
+        Raises:
+            BodyTaken: somebody else is setting off the body, and may yet die of it.
+        """
+        group_id = request.group
+        if not group_id or not request.id:
             return
-        if standing != "mine":
-            return
-        chord = signature(request.chord, app=self.app)  # type: ignore[attr-defined]
-        failed = [job for job in members if job.state != "succeeded"]
-        if failed:
-            told = ", ".join(f"{job.id} is {job.state}" for job in failed)
-            try:
-                raise ChordError(f"Not every part succeeded: {told}")
-            except ChordError as error:
-                # Celery takes the traceback from the exception that is being handled.
-                self.chord_error_from_stack(chord, error)
-        else:
-            chord.apply_async(([client.result_of(job).celery() for job in members],))
-        with client.ledger.write() as tx:
+        mine = state == states.SUCCESS and request.task == INFER
+        kept = None if mine else dumps(self.encode_result(result, state))
+        part = ChordPart(id=request.id, index=request.group_index, state=state, result=kept)
+        with _ledger().write() as tx:
+            chords.add(tx, group_id, part)
+            size, ours = chords.size(tx, group_id), chords.has_jobs(tx, group_id)
+            standing = chords.take(tx, group_id)
+        if size is None:
+            if not (ours or request.task == INFER):
+                super().on_chord_part_return(request, state, result, **kwargs)
+                return
+            standing = self._take_stock_chord(request)
+        if standing == ChordState.MINE:
+            self._set_off_body(request)
+        elif standing == ChordState.TAKEN and canvas.is_setting_off():
+            raise BodyTaken(f"The body of chord {group_id} is being set off by somebody else.")
+
+    def _take_stock_chord(self, request: Any) -> ChordState:
+        size = request.chord.get("chord_size")
+        if size is None:
+            size = self.client.get(self.get_key_for_group(request.group, ".s"))
+        if size is None:
+            return ChordState.WAITING
+        with _ledger().write() as tx:
+            chords.expect(tx, group_id=request.group, size=int(size))
+            return chords.take(tx, request.group)
+
+    def _set_off_body(self, request: Any) -> None:
+        body = signature(request.chord, app=self.app)  # type: ignore[attr-defined]
+        with _ledger().read() as tx:
+            parts = chords.parts(tx, request.group)
+        try:
+            with canvas.setting_off():
+                self._apply_body(body, request.group, parts)
+        except Exception as error:
+            if canvas.is_away(error):
+                with _ledger().write() as tx:
+                    chords.give_back(tx, request.group)
+                raise
+            logger.exception("the body of chord %s cannot be set off", request.group)
+            self.chord_error_from_stack(body, ChordError(f"Callback error: {error!r}"))
+        with _ledger().write() as tx:
             chords.done(tx, group_id=request.group)
+
+    def _apply_body(self, body: Any, group_id: str, parts: Sequence[ChordPart]) -> None:
+        failed = [part for part in parts if part.state != states.SUCCESS]
+        if not failed:
+            body.apply_async((self._header_results(group_id, parts),))
+            return
+        told = ", ".join(f"{part.id} is {part.state}" for part in failed)
+        cause = self.exception_to_python(loads(failed[0].result or "null"))
+        try:
+            raise ChordError(f"Not every part succeeded: {told}") from cause
+        except ChordError as error:
+            # Celery takes the traceback from the exception that is being handled.
+            self.chord_error_from_stack(body, error)
+
+    def _header_results(self, group_id: str, parts: Sequence[ChordPart]) -> list[Any]:
+        """The parts' results; a group inside the header gives a list of its own, as in Celery."""
+        client = wiring.client()
+        results = {
+            part.id: client.result_of(client.job(part.id)).celery()
+            if part.result is None
+            else loads(part.result)
+            for part in parts
+        }
+        header: Any = GroupResult.restore(group_id, app=self.app)  # type: ignore[attr-defined]
+        try:
+            return list(results.values()) if header is None else _arranged(header, results)
+        except KeyError:
+            return list(results.values())
+
+    def _call_task_errbacks(self, request: Any, exc: Any, traceback: Any) -> None:
+        """Submit the error callbacks that are ours, with the failure's sentence before them."""
+        given = [one for one in maybe_list(request.errbacks) or () if isinstance(one, Mapping)]
+        sentence = exc.message if isinstance(exc, HoneyflowError) else str(exc) or repr(exc)
+        with canvas.setting_off():
+            for number, errback in enumerate(given):
+                if errback.get("task") == INFER:
+                    self._submit_errback(request, errback, number, sentence)
+        every = request.errbacks
+        request.errbacks = [one for one in given if one.get("task") != INFER]
+        try:
+            super()._call_task_errbacks(request, exc, traceback)  # type: ignore[misc]
+        finally:
+            request.errbacks = every
+
+    def _submit_errback(
+        self, request: Any, errback: Mapping[str, Any], number: int, sentence: str
+    ) -> None:
+        # The ids of foreign tasks need not be UUIDs.
+        root = uuid.uuid5(uuid.NAMESPACE_OID, str(request.id))
+        step = signature(
+            signatures.with_ids(errback, root, f"errback-{number}"),
+            app=self.app,  # type: ignore[attr-defined]
+        )
+        try:
+            step.apply_async(
+                (sentence,), parent_id=request.id, root_id=request.root_id or request.id
+            )
+        except Exception as error:
+            if canvas.is_away(error):
+                raise
+            logger.exception("task %s: its error callback cannot be set off", request.id)
+
+
+def _arranged(header: Any, results: Mapping[str, Any]) -> list[Any]:
+    return [
+        _arranged(one, results) if isinstance(one, GroupResult) else results[one.id]
+        for one in header.results
+    ]
+
+
+def _ledger() -> Ledger:
+    return wiring.client().ledger
 
 
 def _progress(ledger: Any, job: Job) -> tuple[str, Mapping[str, Any]]:

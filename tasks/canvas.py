@@ -2,56 +2,118 @@
 
 `apply` is the sending half: it takes a call's canvas off the message and puts it into the job's
 row. `continue_from` is the finishing half: it stores Celery's copy of the result, and sets off
-callbacks, the next step of a chain and the body of a chord. Jobs of ours it sets off have ids that
-were fixed beforehand, so that doing it twice does nothing; callbacks of foreign tasks are at least
-once.
+callbacks, the next step of a chain and the body of a chord. Every task it sets off has an id that
+was fixed beforehand: a job of ours is entered once however often it is set off, a foreign task is
+sent at least once. A step that cannot be submitted becomes a failed job under its id, so that
+whoever waits for it is told.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import json
+import logging
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+import redis
 from celery import Celery, signature
 from celery.app.task import Context
 from celery.result import AsyncResult
 from celery.utils.functional import maybe_list
+from kombu.exceptions import OperationalError
 
-from ledger import Job
-from tasks import wiring
-from tasks.errors import JobCancelled, JobExpired, RequestInvalid, from_dict
+from ledger import Job, jobs
+from tasks import refusals, signatures, wiring
+from tasks.celery import INFER
+from tasks.errors import (
+    HoneyflowError,
+    JobCancelled,
+    JobConflict,
+    JobExpired,
+    LedgerMismatch,
+    RequestInvalid,
+    describe,
+    from_dict,
+)
+from tasks.submission import time_limit
 
 if TYPE_CHECKING:
     from tasks.client import Client
 
+logger = logging.getLogger(__name__)
+
 _CANVAS_OPTIONS = ("link", "link_error", "chain", "chord", "reply_to", "replaced_task_nesting")
+_AWAY = (OperationalError, redis.RedisError, ConnectionError, TimeoutError, LedgerMismatch)
+_SETTING_OFF: ContextVar[bool] = ContextVar("setting_off", default=False)
+
+
+@contextmanager
+def setting_off() -> Iterator[None]:
+    """Within it nobody is there to catch an error: what cannot be submitted is a failed job."""
+    token = _SETTING_OFF.set(True)
+    try:
+        yield
+    finally:
+        _SETTING_OFF.reset(token)
+
+
+def is_setting_off() -> bool:
+    """Whether an ended job is being delivered, here and now."""
+    return _SETTING_OFF.get()
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether an error only says that a store or the broker cannot be used now."""
+    if isinstance(error, redis.DataError):
+        return False
+    return isinstance(error, _AWAY) or bool(getattr(error, "retriable", False))
 
 
 def apply(
     app: Celery, args: Sequence[Any], kwargs: Mapping[str, Any], options: dict[str, Any]
 ) -> AsyncResult[Any]:
-    """Submit one call of `infer` to the ledger; what `send_task` does for our own task."""
+    """Submit one call of `infer` to the ledger; what `send_task` does for our own task.
+
+    Raises:
+        RequestInvalid: this step or a later one is wrong; nothing was entered.
+    """
     client = wiring.client()
     parent = app.current_worker_task
-    ticket = client.submit(
-        fill_in(kwargs, args),
-        job_id=options.get("task_id"),
-        priority=_priority(options.get("priority")),
-        delay_s=_delay(app, options),
-        expires_s=seconds_until(app, options.get("expires"), "expires"),
-        run_timeout_s=options.get("time_limit"),
-        stream=bool(options.get("stream", False)),
-        idempotency_key=options.get("idempotency_key"),
-        canvas=_take_canvas(options),
-        group_id=options.get("group_id"),
-        group_index=options.get("group_index"),
-        root_id=options.get("root_id"),
-        parent_id=options.get("parent_id") or (parent.request.id if parent is not None else None),
-    )
-    result: AsyncResult[Any] = AsyncResult(ticket.job_id, app=app, task_name="tasks.infer")
+    parent_id = parent.request.id if parent is not None else None
+    # Celery's tracer, which sets off what follows a foreign task, names the parent itself.
+    set_off = is_setting_off() or (parent_id is not None and options.get("parent_id") == parent_id)
+    columns = {
+        "canvas": _canvas_in(options),
+        "group_id": _typed(options, "group_id", str),
+        "group_index": _typed(options, "group_index", int),
+        "root_id": _typed(options, "root_id", str),
+        "parent_id": _typed(options, "parent_id", str) or parent_id,
+    }
+    job_id: str = options.get("task_id") or str(uuid.uuid4())
+    try:
+        if not set_off:
+            _check(app, client, columns["canvas"] or {})
+        client.submit(
+            fill_in(kwargs, args),
+            job_id=job_id,
+            stream=bool(options.get("stream", False)),
+            idempotency_key=options.get("idempotency_key"),
+            **_terms(app, options),
+            **columns,
+        )
+    except JobConflict:
+        if not set_off:
+            raise
+        logger.info("job %s was set off before", job_id)
+    except HoneyflowError as error:
+        if not set_off or is_away(error):
+            raise
+        _refuse(client, job_id, kwargs, error, columns)
+    result: AsyncResult[Any] = AsyncResult(job_id, app=app, task_name=INFER)
     if options.get("add_to_parent", True) and parent is not None:
         parent.add_trail(result)
     return result
@@ -66,7 +128,7 @@ def from_message(request: Mapping[str, Any], embed: Mapping[str, Any]) -> dict[s
         "chord": embed.get("chord"),
         "reply_to": request.get("reply_to") or None,
     }
-    return _plain({key: value for key, value in canvas.items() if value}) or None
+    return signatures.plain({key: value for key, value in canvas.items() if value}) or None
 
 
 def fill_in(fields: Mapping[str, Any], args: Sequence[Any]) -> dict[str, Any]:
@@ -83,10 +145,15 @@ def fill_in(fields: Mapping[str, Any], args: Sequence[Any]) -> dict[str, Any]:
     for name in ("prompt", "findings"):
         if isinstance(filled.get(name), str):
             filled[name] = filled[name].replace("${previous}", said)
-    for turn in filled.get("messages") or ():
-        if isinstance(turn, dict) and isinstance(turn.get("content"), str):
-            turn["content"] = turn["content"].replace("${previous}", said)
+    if isinstance(turns := filled.get("messages"), list | tuple):
+        filled["messages"] = [_said(turn, said) for turn in turns]
     return filled
+
+
+def _said(turn: Any, said: str) -> Any:
+    if not (isinstance(turn, Mapping) and isinstance(turn.get("content"), str)):
+        return turn
+    return {**turn, "content": turn["content"].replace("${previous}", said)}
 
 
 def continue_from(
@@ -94,14 +161,17 @@ def continue_from(
 ) -> None:
     """Tell Celery how a job ended and set off what waits for it.
 
+    A callback that cannot be set off is given up, with the reason in the log, and stops none of the
+    others.
+
     Raises:
-        kombu.exceptions.OperationalError, redis.RedisError: the broker or the result store is away;
+        Exception: the end could not be told. `is_away` knows whether a store or the broker is away;
             the reconciler does it again.
     """
     canvas = job.canvas or {}
     context = Context(
         id=job.id,
-        task="tasks.infer",
+        task=INFER,
         args=(),
         kwargs={},
         group=job.group_id,
@@ -115,14 +185,15 @@ def continue_from(
         delivery_info={"priority": job.priority},
         ignore_result=False,
     )
-    if job.state == "succeeded":
-        told = dict(result) if result is not None else client.result_of(job).celery()
-        app.backend.mark_as_done(job.id, told, request=context)
-        _set_off(app, context, told)
-        return
-    error = ending_error(job)
-    state = "REVOKED" if job.state in ("cancelled", "expired") else "FAILURE"
-    app.backend.mark_as_failure(job.id, error, request=context, state=state)
+    with setting_off():
+        if job.state == "succeeded":
+            told = dict(result) if result is not None else client.result_of(job).celery()
+            app.backend.mark_as_done(job.id, told, request=context)
+            _set_off(app, context, told)
+            return
+        error = ending_error(job)
+        state = "REVOKED" if job.state in ("cancelled", "expired") else "FAILURE"
+        app.backend.mark_as_failure(job.id, error, request=context, state=state)
 
 
 def ending_error(job: Job) -> Exception:
@@ -134,24 +205,84 @@ def ending_error(job: Job) -> Exception:
     return from_dict(job.error or {})
 
 
-def _set_off(app: Celery, context: Context, result: Mapping[str, Any]) -> None:
-    priority = (context.delivery_info or {}).get("priority")
+def _set_off(app: Celery, context: Context, told: Mapping[str, Any]) -> None:
     for number, callback in enumerate(maybe_list(context.callbacks) or ()):
-        step = signature(callback, app=app)
-        if "task_id" not in step.options:
-            fixed = uuid.uuid5(uuid.UUID(context.id), f"link-{number}")
-            step = step.clone(task_id=str(fixed))
-        step.apply_async((result,), parent_id=context.id, root_id=context.root_id)
+        _start(app, context, callback, told, place=f"link-{number}")
     if context.chain:
-        rest = list(context.chain)
-        step = signature(rest.pop(), app=app)
-        step.apply_async(
-            (result,),
-            chain=rest,
-            parent_id=context.id,
-            root_id=context.root_id,
-            priority=3 if priority is None else priority,
+        rest: list[Any] = list(context.chain)
+        step = rest.pop()
+        priority = (context.delivery_info or {}).get("priority")
+        options = {"chain": rest, "priority": 3 if priority is None else priority}
+        _start(app, context, step, told, place="chain", **options)
+
+
+def _start(
+    app: Celery,
+    context: Context,
+    step: Any,
+    told: Mapping[str, Any],
+    *,
+    place: str,
+    **options: Any,
+) -> None:
+    """Set off one step; one that cannot be is given up, and whoever waits for it is told."""
+    try:
+        [given] = signatures.listed(place, step)
+        step = signatures.with_ids(given, uuid.UUID(context.id), place)
+        signature(step, app=app).apply_async(
+            (told,), parent_id=context.id, root_id=context.root_id, **options
         )
+    except Exception as error:
+        if is_away(error):
+            raise
+        logger.exception("job %s: its %s cannot be set off", context.id, place)
+        left = [one for one in (*options.get("chain", ()), step) if isinstance(one, dict)]
+        app.backend._fail_chain(left, from_dict(describe(error)))  # type: ignore[attr-defined]
+
+
+def _refuse(
+    client: Client,
+    job_id: str,
+    fields: Mapping[str, Any],
+    error: HoneyflowError,
+    columns: Mapping[str, Any],
+) -> None:
+    """Enter a step that cannot be run as a failed job, and tell whoever waits for it."""
+    job = refusals.enter(client, job_id=job_id, fields=fields, error=error, **columns)
+    logger.info("job %s was refused: %s", job_id, error.code)
+    if not job.created:
+        return
+    try:
+        continue_from(client.app, client, job)
+    except Exception as reason:
+        # Not lost: the reconciler delivers what has no delivered_at.
+        logger.warning("job %s is refused but not delivered yet: %s", job_id, reason)
+        return
+    with client.ledger.write() as tx:
+        jobs.mark_delivered(tx, [job.id])
+
+
+def _check(app: Celery, client: Client, canvas: Mapping[str, Any]) -> None:
+    """Check what can be checked of the steps that a call will set off.
+
+    Raises:
+        RequestInvalid: one of ours could never be submitted, or one is no signature.
+    """
+    for name, where in (("callbacks", "link"), ("errbacks", "link_error"), ("chain", "chain")):
+        for step in signatures.listed(where, canvas.get(name) or []):
+            _check_step(app, client, step)
+    if canvas.get("chord"):
+        _check_step(app, client, *signatures.listed("chord", canvas["chord"]))
+
+
+def _check_step(app: Celery, client: Client, step: Mapping[str, Any]) -> None:
+    for ours in signatures.jobs_in(step):
+        options = ours.get("options") or {}
+        for name in ("link", "link_error"):
+            signatures.listed(name, options.get(name) or [])
+        before = () if ours.get("immutable") else ("…",)
+        fields = fill_in(ours.get("kwargs") or {}, (*before, *(ours.get("args") or ())))
+        client.draft(fields, **_terms(app, options))
 
 
 def seconds_until(app: Celery, moment: Any, name: str) -> float | None:
@@ -159,7 +290,7 @@ def seconds_until(app: Celery, moment: Any, name: str) -> float | None:
     if moment is None or moment == "":
         return None
     if isinstance(moment, int | float) and not isinstance(moment, bool):
-        return float(moment)
+        return moment
     if isinstance(moment, str):
         try:
             moment = dt.datetime.fromisoformat(moment)
@@ -181,39 +312,37 @@ def _answers(previous: Any) -> str:
     return str(previous)
 
 
-def _take_canvas(options: Mapping[str, Any]) -> dict[str, Any] | None:
+def _canvas_in(options: Mapping[str, Any]) -> dict[str, Any] | None:
     taken = {name: options[name] for name in _CANVAS_OPTIONS if options.get(name)}
     renamed = {"link": "callbacks", "link_error": "errbacks"}
     canvas = {renamed.get(name, name): value for name, value in taken.items()}
     for name in ("callbacks", "errbacks"):
         if name in canvas:
             canvas[name] = maybe_list(canvas[name])
-    return _plain(canvas) or None
+    return signatures.plain(canvas) or None
 
 
-def _plain(canvas: Mapping[str, Any]) -> dict[str, Any]:
-    """Signatures as plain JSON; times as ISO 8601, which Celery reads back."""
-    told: dict[str, Any] = json.loads(json.dumps(canvas, default=_as_json))
-    return told
+def _terms(app: Celery, options: Mapping[str, Any]) -> dict[str, Any]:
+    """When, how long, how urgently and where a call shall run."""
+    priority, delay = options.get("priority"), options.get("countdown")
+    if delay is None:
+        delay = seconds_until(app, options.get("eta"), "eta")
+    return {
+        "priority": 3 if priority is None else priority,
+        "delay_s": delay,
+        "expires_s": seconds_until(app, options.get("expires"), "expires"),
+        "run_timeout_s": time_limit(options.get("time_limit"), options.get("soft_time_limit")),
+        "queue": options.get("queue"),
+    }
 
 
-def _as_json(value: Any) -> Any:
-    if isinstance(value, dt.datetime):
-        return value.isoformat()
-    if hasattr(value, "__json__"):
-        return value.__json__()
+def _typed(options: Mapping[str, Any], name: str, kind: type) -> Any:
+    value = options.get(name)
+    if value is None or (isinstance(value, kind) and not isinstance(value, bool)):
+        return value
     raise RequestInvalid(
-        f"A callback holds a {type(value).__name__}, which is not JSON.",
+        f"{name}: {kind.__name__} is wanted, not {type(value).__name__} {value!r:.60}.",
         code="CANVAS_INVALID",
-        suggested_action="Give callbacks arguments made of strings, numbers, lists and dicts.",
+        suggested_action="Leave it to Celery, which sets it for groups and chords.",
+        details={"field": name},
     )
-
-
-def _priority(value: Any) -> int:
-    return 3 if value is None else int(value)
-
-
-def _delay(app: Celery, options: Mapping[str, Any]) -> float | None:
-    if (countdown := options.get("countdown")) is not None:
-        return float(countdown)
-    return seconds_until(app, options.get("eta"), "eta")

@@ -109,13 +109,14 @@ def build(settings: Settings) -> Catalogue:
     for name, table in settings.models.items():
         options = dict(table)
         base = models.get(name)
-        path = Path(options.pop("path", base.path if base else "")).expanduser()
-        if not str(path) or str(path) == ".":
+        path = options.pop("path", base.path if base else None)
+        if not path or not isinstance(path, str | Path):
             raise SettingsInvalid(
                 f"[models.{name}] gives no path.",
                 suggested_action='Add path = "/directory/of/the/model".',
+                details={"key": f"models.{name}.path"},
             )
-        models[name] = Model(name=name, path=path, options=options)
+        models[name] = Model(name=name, path=Path(path).expanduser(), options=options)
     for name, table in settings.profiles.items():
         profiles[name] = parse_profile(name, table, f"[profiles.{name}]")
     return Catalogue(models=models, profiles=profiles)

@@ -10,6 +10,8 @@ from typing import Any
 
 from celery import Celery
 
+from tasks import transport
+
 INFER = "tasks.infer"
 
 
@@ -29,6 +31,7 @@ class HoneyflowCelery(Celery):
         return canvas.apply(self, args or (), kwargs or {}, options)
 
 
+transport.register()
 app = HoneyflowCelery("tasks")
 app.config_from_object("celeryconfig")
 

@@ -10,7 +10,7 @@ import json
 import logging
 import time
 import uuid as uuids
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,17 +19,11 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 import ledger as ledgers
-from ledger import Job, Ledger, NewJob, bodies, jobs
-from routing import model_queue, parse_priority
-from tasks import ledger_id, payloads, publish
+from ledger import Job, Ledger, NewJob, bodies, jobs, workers
+from routing import parse_priority
+from tasks import ledger_id, payloads, publish, submission
 from tasks.catalogue import Catalogue
-from tasks.errors import (
-    DeadlineExpired,
-    JobNotFound,
-    RequestInvalid,
-    WaitTimeout,
-    adopt,
-)
+from tasks.errors import JobNotFound, RequestInvalid, WaitTimeout, adopt
 from tasks.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -121,6 +115,7 @@ class Client:
         delay_s: float | None = None,
         expires_s: float | None = None,
         run_timeout_s: float | None = None,
+        queue: str | None = None,
         stream: bool = False,
         idempotency_key: str | None = None,
         canvas: Mapping[str, Any] | None = None,
@@ -132,18 +127,22 @@ class Client:
     ) -> Ticket:
         """Enter one request in the ledger and send its message.
 
+        `queue` is that of a GPU, `gpu.<node>.<gpu>`, for a job that shall run there and nowhere
+        else; without one any worker that serves the model takes it.
+
         Raises:
             RequestInvalid: and its kinds; nothing was entered.
             LedgerAway, LedgerMismatch, BrokerUnavailable: nothing was entered.
             JobConflict: the id or the idempotency key is taken by another request.
         """
         draft = self.draft(
-            {**(fields or {}), **more_fields},
+            {**submission.fields_of({} if fields is None else fields), **more_fields},
             job_id=job_id,
             priority=priority,
             delay_s=delay_s,
             expires_s=expires_s,
             run_timeout_s=run_timeout_s,
+            queue=queue,
             stream=stream,
             idempotency_key=idempotency_key,
             canvas=canvas,
@@ -156,18 +155,19 @@ class Client:
 
     def submit_many(
         self,
-        requests: Sequence[Mapping[str, Any]],
+        requests: Iterable[Mapping[str, Any]],
         *,
         ids: Sequence[str] | None = None,
         priority: int | str = 3,
         **options: Any,
     ) -> list[Ticket]:
         """Enter many requests in one transaction: all of them or, if one is wrong, none."""
-        given: Sequence[str | None] = ids or [None] * len(requests)
+        checked = submission.requests_of(requests)
+        given: Sequence[str | None] = ids or [None] * len(checked)
         return self._enter(
             [
                 self.draft(fields, job_id=job_id, priority=priority, **options)
-                for fields, job_id in zip(requests, given, strict=True)
+                for fields, job_id in zip(checked, given, strict=True)
             ]
         )
 
@@ -180,30 +180,39 @@ class Client:
         delay_s: float | None = None,
         expires_s: float | None = None,
         run_timeout_s: float | None = None,
+        queue: str | None = None,
+        idempotency_key: str | None = None,
         origin: str = "client",
         **columns: Any,
     ) -> NewJob:
-        """Check a request and make the row it would become."""
-        if expires_s is not None and expires_s <= 0:
-            raise DeadlineExpired(f"The deadline passed {-expires_s:.1f} s ago.")
+        """Check a request and its options, and make the row it would become.
+
+        Raises:
+            RequestInvalid: and its kinds; names the field.
+        """
+        expires_s = submission.expiry(expires_s)
+        delay_s = submission.delay(delay_s)
+        run_timeout_s = submission.time_limit(run_timeout_s)
         request = payloads.parse_request(fields)
         profile, data = self._checked(request)
         now = time.time()
-        return NewJob(
-            id=_job_id(job_id),
-            model=request.model,
-            queue=model_queue(request.model),
-            request=data,
-            priority=_priority(priority),
-            policy=request.policy_name or (profile.policy if profile else "dynamic"),
-            profile=profile.name if profile else None,
-            profile_digest=profile.digest if profile else None,
-            not_before=None if not delay_s or delay_s <= 0 else now + delay_s,
-            deadline=None if expires_s is None else now + expires_s,
-            run_timeout=run_timeout_s or self.settings.timing.run_timeout_s,
-            origin=origin,
-            **columns,
-        )
+        with translated():
+            return NewJob(
+                id=_job_id(job_id),
+                model=request.model,
+                queue=self._queue(queue, request.model),
+                request=data,
+                priority=_priority(priority),
+                policy=request.policy_name or (profile.policy if profile else "dynamic"),
+                profile=profile.name if profile else None,
+                profile_digest=profile.digest if profile else None,
+                not_before=None if delay_s is None else now + delay_s,
+                deadline=None if expires_s is None else now + expires_s,
+                run_timeout=run_timeout_s or self.settings.timing.run_timeout_s,
+                idempotency_key=submission.idempotency_key(idempotency_key),
+                origin=origin,
+                **columns,
+            )
 
     def job(self, job_id: str) -> Job:
         """The job's row.
@@ -241,7 +250,8 @@ class Client:
                     f"Job {job_id} is still {job.state} after {timeout_s:g} s.",
                     details={"job_id": job_id, "state": str(job.state)},
                 )
-            time.sleep(pause)
+            left = pause if patience is None else patience - time.monotonic()
+            time.sleep(min(pause, max(left, 0.0)))
             pause = min(pause * 1.5, 0.5)
         if job.state != "succeeded":
             raise ending_error(job)
@@ -287,6 +297,12 @@ class Client:
             )
         return profile, data
 
+    def _queue(self, given: object, model: str) -> str:
+        if given is None:
+            return submission.queue(None, model=model)
+        with self._errors(), self.ledger.read() as tx:
+            return submission.queue(given, model=model, fleet=workers.list(tx))
+
     def _check_ledger(self) -> None:
         if not self._ledger_checked:
             ledger_id.check(self.settings, self.ledger)
@@ -315,7 +331,9 @@ def _job_id(given: str | None) -> str:
         return str(uuids.UUID(given))
     except (ValueError, AttributeError, TypeError) as error:
         raise RequestInvalid(
-            f"task_id: {given!r} is not a UUID.", suggested_action="Let Celery choose the id."
+            f"task_id: {given!r:.80} is not a UUID.",
+            suggested_action="Let Celery choose the id.",
+            details={"field": "task_id"},
         ) from error
 
 

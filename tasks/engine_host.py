@@ -8,18 +8,24 @@ health. Celery's side of it is `tasks/pool.py`. Nothing here blocks the loop: wh
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import random
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+import redis
+
 import executors
 from executors import Completion, EngineConfig, Executor, HealthState, LoadProgress
 from ledger import Claim, LedgerError, Transaction, jobs
-from tasks import canvas, publish
+from routing import INGEST, list_keys
+from tasks import canvas, ledger_id, publish
 from tasks.client import Client
 from tasks.keeper import Keeper
 from tasks.places import NEW_JOB, Places
@@ -31,6 +37,8 @@ from tasks.stream import EventSink, EventWriter
 logger = logging.getLogger(__name__)
 
 OVERBOOKING = 1.25
+RESERVE_S = 2.0
+"""A message waits about this long at most in the hands of a worker whose engine is full."""
 
 
 class EngineHost:
@@ -49,6 +57,7 @@ class EngineHost:
         keeper: Keeper,
         writer: EventWriter,
         worker_ens: str,
+        queues: Sequence[str],
         on_engine_lost: Callable[[str], None],
         on_free: Callable[[], None],
     ) -> None:
@@ -58,6 +67,7 @@ class EngineHost:
         self._keeper = keeper
         self._writer = writer
         self._worker_ens = worker_ens
+        self._queues = queues
         self._on_engine_lost = on_engine_lost
         self._on_free = on_free
         self._timing = client.settings.timing
@@ -71,6 +81,8 @@ class EngineHost:
         self.executor: Executor[Completion] = executors.create(config)
         self.places = Places(total=max(1, int(config.max_num_seqs * OVERBOOKING)))
         self.typical_wave = 3
+        self._urgent = 0
+        self._ended: deque[float] = deque(maxlen=self.places.total)
         self._runner: Runner | None = None
 
     def start(self, on_progress: Callable[[LoadProgress], None]) -> None:
@@ -100,6 +112,7 @@ class EngineHost:
     def admit(self, slot: Slot) -> None:
         """Take a message from Celery; the job is claimed when its first wave fits."""
         self.slots[slot.pid] = slot
+        self._urgent = max(0, self._urgent - 1)
         self._loop.call_soon_threadsafe(self._spawn, slot)
 
     def next_pid(self) -> int:
@@ -108,9 +121,16 @@ class EngineHost:
 
     @property
     def room(self) -> int:
-        """How many more messages are worth taking from the queue now."""
+        """How many more messages are worth taking from the queue now.
+
+        As many as can start at once, and as many again as ended lately: an engine whose jobs end by
+        the dozen would run half empty while their successors are fetched one by one.
+        """
         waiting = sum(not slot.claimed for slot in tuple(self.slots.values()))
-        return max(0, -(-self.places.free // max(1, self.typical_wave)) - waiting)
+        can_start = -(-self.places.free // max(1, self.typical_wave))
+        since = time.monotonic() - RESERVE_S
+        lately = sum(ended > since for ended in tuple(self._ended))
+        return max(0, can_start + lately - waiting, self._urgent)
 
     def stop_all(self, reason: str) -> None:
         """Stop every job: `drain` hands them back, `lost` and `engine` leave the ledger alone."""
@@ -176,6 +196,7 @@ class EngineHost:
         finally:
             self.places.give(slot.hold.prepaid)
             slot.hold.prepaid = 0
+            self._ended.append(time.monotonic())
             if ending is None:
                 self.slots.pop(slot.pid, None)
                 self._on_free()
@@ -263,7 +284,7 @@ class EngineHost:
     async def _start_watches(self) -> None:
         self._watches = [
             self._loop.create_task(watch)
-            for watch in (self._tick(), self._attend(), self._watch_engine())
+            for watch in (self._tick(), self._attend(), self._watch_urgent(), self._watch_engine())
         ]
 
     async def _tick(self) -> None:
@@ -292,6 +313,24 @@ class EngineHost:
             for job_id in flags.cancel:
                 if job_id in running:
                     self._stop_slot(running[job_id], "cancel")
+
+    async def _watch_urgent(self) -> None:
+        """Count the interactive jobs in the broker while only the places kept for them are free."""
+        keys = [list_keys(queue)[0] for queue in self._queues if queue != INGEST]
+
+        def look() -> int:
+            with ledger_id.connect(self._client.settings) as broker:
+                return sum(broker.llen(key) for key in keys)
+
+        while True:
+            await asyncio.sleep(self._timing.attention_s)
+            urgent = 0
+            if 0 < self.places.free <= self.places.kept:
+                with contextlib.suppress(redis.RedisError, OSError):
+                    urgent = min(await asyncio.to_thread(look), self.places.free)
+            self._urgent = urgent
+            if urgent:
+                self._on_free()
 
     async def _watch_engine(self) -> None:
         while True:

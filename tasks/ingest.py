@@ -1,101 +1,165 @@
 """Messages of stock senders: an app that has only the broker sends `tasks.infer` with arguments.
 
 Any worker enters such a message in the ledger, with the canvas it carries, acks it, and sends the
-job's own message to the model's queue. A request that is wrong ends as a failed job, so that
-whoever waits is told.
+job's own message to the model's queue. Its times become columns: `strategy` takes them out of the
+message before Celery would hold it back in memory. A request that is wrong ends as a failed job, so
+that whoever waits is told; a message that cannot be entered now goes back to its queue.
 """
 
 from __future__ import annotations
 
-import json
 import logging
+import time
 import uuid
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
+from celery import Celery, Task
 from celery.worker import state as worker_state
 from celery.worker.request import Request
+from celery.worker.strategy import default
 
-from ledger import Job, NewJob, jobs
-from routing import INGEST
-from tasks import canvas, publish
+from ledger import Job, LedgerError, NewJob, Transaction, jobs
+from tasks import canvas, publish, refusals, submission
 from tasks.client import Client
-from tasks.errors import HoneyflowError
+from tasks.errors import HoneyflowError, RequestInvalid
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+TIMES = "honeyflow_times"
+_LEDGER_PAUSES_S = (0.5, 1.0, 2.0, 4.0)
+
+
+def strategy(task: Task, app: Celery, consumer: Any) -> Callable[..., Any]:  # type: ignore[type-arg]
+    """Celery's own strategy, to which no message of a stock sender is early or late."""
+    handle = default(task, app, consumer)
+
+    def on_message(message: Any, *args: Any, **kwargs: Any) -> Any:
+        headers = message.headers
+        if publish.HEADER not in headers:
+            headers[TIMES] = {"eta": headers.get("eta"), "expires": headers.get("expires")}
+            headers["eta"] = headers["expires"] = None
+        return handle(message, *args, **kwargs)
+
+    return on_message
 
 
 def enter(client: Client, request: Request) -> None:
     """Enter one stock message in the ledger and send its job on."""
+    try:
+        draft = _draft(client, request)
+    except Exception as error:
+        _refuse(client, request, error)
+        return
+    try:
+        entered = _write(client, lambda tx: jobs.submit(tx, [draft]))
+    except LedgerError as error:
+        _not_written(client, request, error)
+    else:
+        _settle(client, request, [job for job in entered if job.state == "queued"])
+
+
+def send_on(client: Client, request: Request) -> None:
+    """Send a job's message again, to its own queue: it came to a worker without an engine."""
+    try:
+        job = client.job(request.id)
+    except HoneyflowError as error:
+        _not_written(client, request, error)
+    else:
+        _settle(client, request, [job] if job.state == "queued" else [])
+
+
+def _draft(client: Client, request: Request) -> NewJob:
+    header = request.request_dict
+    times = header.get(TIMES) or {}
+    app = client.app
+    return client.draft(
+        canvas.fill_in(request.kwargs, request.args),
+        job_id=request.id,
+        priority=_priority(header),
+        delay_s=canvas.seconds_until(app, times.get("eta"), "eta"),
+        expires_s=canvas.seconds_until(app, times.get("expires"), "expires"),
+        run_timeout_s=submission.time_limit(*(header.get("timelimit") or (None, None))),
+        origin="message",
+        **_columns(request),
+    )
+
+
+def _columns(request: Request) -> dict[str, Any]:
     header = request.request_dict
     _, _, embed = request._payload  # type: ignore[attr-defined]
-    columns: dict[str, Any] = {
-        "job_id": request.id,
+    return {
         "canvas": canvas.from_message(header, embed or {}),
         "group_id": header.get("group"),
         "group_index": header.get("group_index"),
         "root_id": header.get("root_id"),
         "parent_id": header.get("parent_id"),
     }
-    app = client.app
-    try:
-        draft = client.draft(
-            canvas.fill_in(request.kwargs, request.args),
-            priority=_priority(header),
-            delay_s=canvas.seconds_until(app, header.get("eta"), "eta"),
-            expires_s=canvas.seconds_until(app, header.get("expires"), "expires"),
-            run_timeout_s=(header.get("timelimit") or [None])[0],
-            origin="message",
-            **columns,
-        )
-    except HoneyflowError as error:
-        _refuse(client, request, columns, error)
-        return
-    with client.ledger.write() as tx:
-        entered = jobs.submit(tx, [draft])
-    _settle(client, request, [job for job in entered if job.state == "queued"])
 
 
-def send_on(client: Client, request: Request) -> None:
-    """Send a job's message again, to its own queue: it came to a worker without an engine."""
-    job = client.job(request.id)
-    _settle(client, request, [job] if job.state == "queued" else [])
-
-
-def _refuse(
-    client: Client, request: Request, columns: dict[str, Any], error: HoneyflowError
-) -> None:
+def _refuse(client: Client, request: Request, error: Exception) -> None:
+    """End a wrong request as a failed job, or, where it cannot be a job, tell its sender."""
+    refusal = _refusal(error)
     try:
         job_id = str(uuid.UUID(request.id))
-    except ValueError:
-        logger.warning("a message with the id %.80r is dropped: not a UUID", request.id)
+        columns = _columns(request)
+    except Exception:
+        logger.warning("the message with the id %.80r cannot become a job: %s", request.id, refusal)
+        client.app.backend.mark_as_failure(request.id, refusal)
         _settle(client, request, [])
         return
-    model = request.kwargs.get("model")
-    raw = json.dumps(request.kwargs, ensure_ascii=False, default=str).encode(errors="replace")
-    draft = NewJob(
-        id=job_id,
-        model=model if isinstance(model, str) and 0 < len(model) <= 64 else "unknown",
-        queue=INGEST,
-        request=raw,
-        policy="dynamic",
-        profile=None,
-        profile_digest=None,
-        not_before=None,
-        deadline=None,
-        origin="message",
-        canvas=columns["canvas"],
-        group_id=columns["group_id"],
-        group_index=columns["group_index"],
-        root_id=columns["root_id"],
-        parent_id=columns["parent_id"],
-    )
-    with client.ledger.write() as tx:
-        job = jobs.refuse(tx, draft, error.to_dict())
-    logger.info("job %s was refused: %s", job_id, error.code)
-    canvas.continue_from(client.app, client, job)
-    with client.ledger.write() as tx:
-        jobs.mark_delivered(tx, [job.id])
+    fields = request.kwargs if isinstance(request.kwargs, Mapping) else {}
+    try:
+        job = refusals.enter(
+            client, job_id=job_id, fields=fields, error=refusal, origin="message", **columns
+        )
+    except LedgerError as unwritten:
+        _not_written(client, request, unwritten)
+        return
+    logger.info("job %s was refused: %s", job_id, refusal.code)
+    try:
+        canvas.continue_from(client.app, client, job)
+        _write(client, lambda tx: jobs.mark_delivered(tx, [job.id]))
+    except Exception as undelivered:
+        # Not lost: the reconciler delivers what has no delivered_at.
+        logger.warning("job %s is refused but not delivered yet: %s", job_id, undelivered)
     _settle(client, request, [])
+
+
+def _refusal(error: Exception) -> HoneyflowError:
+    if isinstance(error, HoneyflowError):
+        return error
+    logger.info("a message cannot be read", exc_info=error)
+    return RequestInvalid(
+        f"The message is not one of tasks.infer: {error}.",
+        suggested_action="Send keyword arguments that are the fields of a request.",
+    )
+
+
+def _write(client: Client, operation: Callable[[Transaction], T]) -> T:
+    """Write, and try again for some seconds while the ledger is away."""
+    for pause in (*_LEDGER_PAUSES_S, None):
+        try:
+            with client.ledger.write() as tx:
+                return operation(tx)
+        except LedgerError as error:
+            if pause is None or not error.retriable:
+                raise
+            time.sleep(pause)
+    raise AssertionError("the last try returns or raises")
+
+
+def _not_written(client: Client, request: Request, error: LedgerError | HoneyflowError) -> None:
+    """Give the message back to its queue for a better moment; drop it if there can be none."""
+    if not error.retriable:
+        # Such as a second request under an id: the first one's sender waits under it.
+        logger.error("message %.80r is dropped: %s", request.id, error)
+        _settle(client, request, [])
+        return
+    logger.warning("message %.80r goes back to its queue: %s", request.id, error)
+    request.reject(requeue=True)
+    worker_state.task_ready(request)
 
 
 def _settle(client: Client, request: Request, queued: list[Job]) -> None:

@@ -97,6 +97,10 @@ class Keeper:
         """Say that a loop has turned."""
         self._ticks[name] = time.monotonic()
 
+    def excuse(self, name: str) -> None:
+        """Expect no ticks of a loop until its next one: it waits for something that is away."""
+        self._ticks.pop(name, None)
+
     def _run(self) -> None:
         while not self._stopping.wait(self._timing.renew_s):
             stalled = self._stalled()
@@ -129,9 +133,8 @@ class Keeper:
         self._beaten = time.monotonic()
 
     def _stalled(self) -> float:
-        if not self._ticks:
-            return 0.0
-        return time.monotonic() - min(self._ticks.values())
+        ticks = tuple(self._ticks.values())
+        return time.monotonic() - min(ticks) if ticks else 0.0
 
 
 def process_is_gone(session: Session) -> bool:

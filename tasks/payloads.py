@@ -7,15 +7,22 @@ them. Options of the submission (priority, expiry, idempotency key) are not part
 
 from __future__ import annotations
 
+import functools
+import json
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-import jsonschema
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from executors import Message, Prompt, Sampling
-from executors.resampling import parse_agreement, parse_policy
+from executors.resampling import (
+    Agreement,
+    AgreementInvalid,
+    SchemaUnsatisfiable,
+    parse_agreement,
+    parse_policy,
+)
 from proofs import canonicalize, parse_json
 from tasks.catalogue import Catalogue, Profile
 from tasks.errors import PromptTooLarge, RequestInvalid
@@ -24,6 +31,8 @@ from tasks.settings import Limits
 VERSION = 1
 _STRICT = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_TOKEN_ID = re.compile("0|[1-9][0-9]{0,8}")
+MAX_BIAS = 100
 
 
 class ChatMessage(BaseModel):
@@ -95,6 +104,23 @@ class Request(BaseModel):
         if text is not None and _SURROGATE.search(text):
             raise ValueError("holds a lone surrogate, which is not text")
         return text
+
+    @field_validator("stop")
+    @classmethod
+    def _stops_somewhere(cls, stop: list[str] | str | None) -> list[str] | str | None:
+        if "" in ([stop] if isinstance(stop, str) else stop or []):
+            raise ValueError("an empty text would stop every answer before it begins")
+        return stop
+
+    @field_validator("logit_bias")
+    @classmethod
+    def _names_tokens(cls, bias: dict[str, float] | None) -> dict[str, float] | None:
+        for token, value in (bias or {}).items():
+            if not _TOKEN_ID.fullmatch(token):
+                raise ValueError(f'{token!r:.40} is not the id of a token, such as "1734"')
+            if abs(value) > MAX_BIAS:
+                raise ValueError(f"{value:g} is not between -{MAX_BIAS} and {MAX_BIAS}")
+        return bias
 
     @model_validator(mode="after")
     def _one_input(self) -> Request:
@@ -170,10 +196,18 @@ def check(request: Request, *, catalogue: Catalogue, limits: Limits) -> Profile 
             f"max_tokens: {request.max_tokens} is more than the limit of {limits.max_tokens}.",
             details={"field": "max_tokens", "limit": limits.max_tokens},
         )
-    parse_policy(request.policy_name or (profile.policy if profile else "dynamic"))
-    parse_agreement(agreement_of(request, profile))
+    policy = parse_policy(request.policy_name or (profile.policy if profile else "dynamic"))
+    if policy.max_k > limits.max_k:
+        raise RequestInvalid(
+            f"The policy {policy.name} may draw {policy.max_k} samples; the limit is "
+            f"{limits.max_k}.",
+            code="K_OUT_OF_RANGE",
+            suggested_action=f"Use k or a policy of at most {limits.max_k}, or raise limits.max_k.",
+            details={"field": "policy" if request.k is None else "k", "limit": limits.max_k},
+        )
     if (schema := _schema(request)) is not None:
         _check_schema(schema)
+    parsed_agreement(agreement_of(request, profile))
     return profile
 
 
@@ -203,6 +237,15 @@ def agreement_of(request: Request, profile: Profile | None) -> Mapping[str, Any]
     if request.response_format is not None and request.response_format.type == "json_object":
         return {"type": "json"}
     return {"type": "text"}
+
+
+def parsed_agreement(spec: Mapping[str, Any]) -> Agreement:
+    """The agreement of a description; a description is read once.
+
+    Raises:
+        executors.resampling.AgreementInvalid: it cannot be used.
+    """
+    return _agreement(canonicalize(dict(spec)))
 
 
 def prompt_of(request: Request, profile: Profile | None) -> Prompt:
@@ -259,11 +302,20 @@ def _schema(request: Request) -> Mapping[str, Any] | None:
 
 def _check_schema(schema: Mapping[str, Any]) -> None:
     try:
-        jsonschema.Draft202012Validator.check_schema(schema)
-    except jsonschema.SchemaError as error:
+        parsed_agreement({"type": "json", "schema": schema})
+    except AgreementInvalid as error:
+        impossible = isinstance(error, SchemaUnsatisfiable)
         raise RequestInvalid(
-            f"response_format: not a JSON schema: {error.message}.", code="SCHEMA_INVALID"
+            f"response_format: {error.message}.",
+            code=error.code if impossible else "SCHEMA_INVALID",
+            suggested_action=f"{error.suggested_action.capitalize()}.",
+            details={"field": "response_format", **error.details},
         ) from error
+
+
+@functools.lru_cache(maxsize=64)
+def _agreement(spec: bytes) -> Agreement:
+    return parse_agreement(json.loads(spec))
 
 
 def _prompt_chars(request: Request) -> int:

@@ -58,7 +58,7 @@ def settle(
     _refuse_contradictions(gpu=gpu, model=model, device=device, maintenance=maintenance)
     node = wiring.settings().node
     if maintenance:
-        pin = Pin(name="maintenance", node=node, queues=(CONTROL, INGEST), engine=None)
+        pin = Pin(name=f"maintenance@{node}", node=node, queues=(CONTROL, INGEST), engine=None)
     else:
         assert model is not None
         config = engine_config(model, device="cuda" if gpu else "cpu", engine=engine)
@@ -88,7 +88,7 @@ def engine_config(model: str, *, device: str, engine: str | None) -> EngineConfi
 def _pin(model: str, node: str, config: EngineConfig, placement: Placement | None) -> Pin:
     if placement is None:
         return Pin(
-            name=f"cpu-{model}",
+            name=f"cpu-{model}@{node}",
             node=node,
             queues=worker_queues(model, node),
             engine=config,
@@ -97,7 +97,7 @@ def _pin(model: str, node: str, config: EngineConfig, placement: Placement | Non
     named = wiring.settings().gpu_name
     aliases = tuple(named.split(",")) if named else placement.host_names
     return Pin(
-        name=f"gpu-{'+'.join(placement.short_names)}",
+        name=f"gpu-{'+'.join(placement.short_names)}@{node}",
         node=node,
         queues=worker_queues(model, node, placement.short_names, aliases=aliases),
         engine=replace(config, tensor_parallel=placement.tensor_parallel),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -13,13 +11,13 @@ from executors.resampling import (
     Policy,
     RawSample,
     Thresholds,
-    parse_agreement,
     parse_policy,
 )
 from ledger import Claim, Job, SampleRow
 from proofs import canonicalize, sha256_digest
 from tasks import payloads
 from tasks.catalogue import Catalogue, Profile
+from tasks.errors import HoneyflowError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +47,7 @@ class Plan:
             prompt_tokens=sample.prompt_tokens,
             completion_tokens=sample.completion_tokens,
             valid=counted.valid,
+            invalid_reason=None if counted.valid else counted.reason,
             answer_class=counted.canonical,
             model_digest=info.model_digest,
             engine_digest=info.engine_digest,
@@ -73,13 +72,21 @@ class Plan:
         }
 
 
-def make(claim: Claim, catalogue: Catalogue) -> Plan:
+def make(claim: Claim, catalogue: Catalogue, *, serves: str) -> Plan:
     """Read a claimed job's request into a plan.
 
     Raises:
         UnknownProfile: this worker does not know the profile that the client knew.
+        HoneyflowError: this worker serves another model than the one asked for.
     """
     job = claim.job
+    if job.model != serves:
+        raise HoneyflowError(
+            f"The worker of the queue {job.queue!r} serves {serves}, not {job.model}.",
+            code="MODEL_NOT_SERVED",
+            suggested_action="Name the queue of a GPU whose worker serves the model, or none.",
+            details={"queue": job.queue, "model": job.model, "serves": serves},
+        )
     request = payloads.request_from_bytes(claim.request)
     profile = payloads.profile_of(request, catalogue)
     prompt = payloads.prompt_of(request, profile)
@@ -89,7 +96,7 @@ def make(claim: Claim, catalogue: Catalogue) -> Plan:
         prompt=prompt,
         prompt_digest=_prompt_digest(prompt),
         policy=parse_policy(job.policy),
-        agreement=_agreement(canonicalize(dict(payloads.agreement_of(request, profile)))),
+        agreement=payloads.parsed_agreement(payloads.agreement_of(request, profile)),
         thresholds=_thresholds(profile),
         sampling=payloads.sampling_of(request, profile, seed=None),
         seed_base=job.id if request.seed is None else request.seed,
@@ -105,8 +112,3 @@ def _thresholds(profile: Profile | None) -> Thresholds:
     if profile is None:
         return Thresholds()
     return Thresholds(review_below=profile.review_below, accept_from=profile.accept_from)
-
-
-@functools.lru_cache(maxsize=64)
-def _agreement(spec: bytes) -> Agreement:
-    return parse_agreement(json.loads(spec))

@@ -122,6 +122,7 @@ class EnginePool(BasePool):
             keeper=self.keeper,
             writer=writer,
             worker_ens=self.settings.worker_ens or f"{self.pin.node}.honeyflow",
+            queues=self.pin.queues,
             on_engine_lost=self._engine_lost,
             on_free=self._wake_hub,
         )
@@ -198,7 +199,11 @@ class EnginePool(BasePool):
         """
 
     def flush(self) -> None:
-        """The broker's connection is gone: what was not claimed yet comes again."""
+        """The broker's connection is gone: what was not claimed yet comes again.
+
+        The hub stands still until Celery has a connection again; what runs needs no broker.
+        """
+        self.keeper.excuse("hub")
         if self.host is not None:
             self.host.drop_unclaimed()
 

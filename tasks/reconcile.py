@@ -18,6 +18,7 @@ from ledger import Job, LedgerError, jobs, leases, sessions
 from routing import list_keys
 from tasks import canvas, ledger_id, publish
 from tasks.client import Client
+from tasks.errors import BrokerUnavailable, LedgerMismatch
 from tasks.keeper import Keeper, process_is_gone
 from tasks.settings import Timing
 
@@ -26,6 +27,7 @@ logger = logging.getLogger(__name__)
 LEASE = "reconciler"
 MISMATCHES = 2
 BATCH = 500
+_AWAY = (LedgerError, BrokerUnavailable, redis.RedisError, OperationalError, OSError)
 
 
 class Reconciler:
@@ -68,7 +70,7 @@ class Reconciler:
                 return
             try:
                 self.round()
-            except (LedgerError, redis.RedisError, OperationalError, OSError) as error:
+            except _AWAY as error:
                 logger.warning("this reconciler round was cut short: %s", error)
             except Exception:
                 logger.exception("the reconciler met something unexpected")
@@ -83,9 +85,17 @@ class Reconciler:
         self._send(self._reclaim())
         self._expire()
         self._send(self._release_due())
+        self._publish_ledger()
         self._send(self._find_lost())
         self._deliver()
         return True
+
+    def _publish_ledger(self) -> None:
+        """Say again which ledger this is: a flushed Redis has forgotten it."""
+        try:
+            ledger_id.publish(self._client.settings, self._client.ledger)
+        except LedgerMismatch as error:
+            logger.critical("%s Its jobs never reach this worker.", error)
 
     def _reclaim(self) -> list[Job]:
         """Hand back what sessions held whose lease is over or whose process is gone."""
@@ -132,18 +142,28 @@ class Reconciler:
 
     def _missing(self, client: redis.Redis, queue: str) -> list[str]:
         """Which of a queue's jobs no message in the broker names."""
+        older_than, limit = self._timing.resend_after_s, 10 * BATCH
         with self._client.ledger.read() as tx:
-            ids = jobs.queued_ids(
-                tx, queue=queue, older_than=self._timing.resend_after_s, limit=10 * BATCH
-            )
+            ids = jobs.queued_ids(tx, queue=queue, older_than=older_than, limit=limit)
+            ended = sessions.last_end(tx)
+            orphans: set[str] = set()
+            if ended is not None:
+                age = max(older_than, tx.now - ended)
+                orphans.update(jobs.queued_ids(tx, queue=queue, older_than=age, limit=limit))
         lists: list[list[bytes]] = [
             client.lrange(key, 0, -1)  # type: ignore[misc]
             for key in list_keys(queue)
         ]
-        # Popped and not yet claimed: a worker holds it until its first wave fits.
-        in_hand: list[bytes] = client.hvals("unacked")  # type: ignore[assignment]
-        there = b"".join(element for elements in (*lists, in_hand) for element in elements)
-        return [job_id for job_id in ids if job_id.encode() not in there]
+        listed = b"".join(element for elements in lists for element in elements)
+        # Popped and not yet claimed: a worker holds it until its first wave fits. Whose hand that
+        # is the broker does not say, so what was sent before a worker ended may have gone with it.
+        in_hand = b"".join(client.hvals("unacked"))  # type: ignore[arg-type]
+        return [
+            job_id
+            for job_id in ids
+            if job_id.encode() not in listed
+            and (job_id in orphans or job_id.encode() not in in_hand)
+        ]
 
     def _deliver(self) -> None:
         with self._client.ledger.read() as tx:
@@ -156,11 +176,20 @@ class Reconciler:
                 canvas.continue_from(self._client.app, self._client, job)
             except Exception as error:
                 logger.warning("job %s is not delivered yet: %s", job.id, error)
+                if not canvas.is_away(error):
+                    self._count_delivery(job, error)
                 continue
             done.append(job.id)
         if done:
             with self._client.ledger.write() as tx:
                 jobs.mark_delivered(tx, done)
+
+    def _count_delivery(self, job: Job, error: Exception) -> None:
+        with self._client.ledger.write() as tx:
+            told = f"{type(error).__name__}: {error}"
+            given_up = jobs.count_delivery(tx, job.id, error=told)
+        if given_up:
+            logger.error("job %s is given up: its end cannot be delivered", job.id)
 
     def _send(self, queued: Sequence[Job]) -> None:
         publish.send(self._client.app, queued, ledger_uuid=self._client.ledger.uuid)

@@ -115,7 +115,7 @@ class Runner:
         job = claim.job
         events = self._sink(job.id) if job.stream else None
         try:
-            plan = plans.make(claim, self._catalogue)
+            plan = plans.make(claim, self._catalogue, serves=self._executor.info.name)
             async with asyncio.timeout(self._time_left(job)):
                 outcome = await self._draw(plan, claim, hold, events)
             ending = await self._commit(plan, claim, outcome, hold)

@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from proofs import CidProfile
 from tasks.errors import SettingsInvalid
+from tasks.settings_values import Values
 
 MAX_SOCKET_PATH = 100
 
@@ -122,32 +124,28 @@ def read(environ: Mapping[str, str]) -> Settings:
             f"{file} has unknown keys: {', '.join(unknown)}.",
             suggested_action=f"Remove them; known keys are {', '.join(sorted(KNOWN_TABLES))}.",
         )
+    values = Values(table, environ, file)
     data_dir = Path(
-        environ.get("HONEYFLOW_DATA_DIR") or table.get("data_dir") or _default_data_dir(environ)
+        values.text("data_dir", "HONEYFLOW_DATA_DIR") or _default_data_dir(environ)
     ).expanduser()
-    redis_url = environ.get("HONEYFLOW_REDIS_URL") or table.get("redis_url")
-    node = environ.get("HONEYFLOW_NODE") or table.get("node") or _node()
+    redis_url = values.text("redis_url", "HONEYFLOW_REDIS_URL")
     return Settings(
         data_dir=data_dir,
         redis_url=redis_url or f"redis+socket://{quote(str(_redis_socket(data_dir)))}",
         redis_embedded=redis_url is None,
-        ledger_url=environ.get("HONEYFLOW_LEDGER_URL")
-        or table.get("ledger_url")
+        ledger_url=values.text("ledger_url", "HONEYFLOW_LEDGER_URL")
         or f"sqlite:///{data_dir}/ledger.db",
-        node=node,
-        worker_ens=environ.get("WORKER_ENS") or table.get("worker_ens"),
-        epoch=int(table.get("epoch", 0)),
-        cid_profile=table.get("cid_profile", "unixfs-v0-2015"),
-        gpu_model_assignments={
-            str(gpu): model for gpu, model in table.get("gpu_model_assignments", {}).items()
-        },
-        cpu_model_assignments=tuple(table.get("cpu_model_assignments", ())),
-        models=table.get("models", {}),
-        profiles=table.get("profiles", {}),
-        limits=_section(Limits, table, "limits", file),
-        timing=_timing(table, environ, file),
-        unsafe_redis=environ.get("HONEYFLOW_UNSAFE_REDIS", "") == "1"
-        or bool(table.get("unsafe_redis", False)),
+        node=values.name("node", "HONEYFLOW_NODE") or _node(),
+        worker_ens=values.text("worker_ens", "WORKER_ENS"),
+        epoch=values.count("epoch", 0),
+        cid_profile=values.choice("cid_profile", tuple(CidProfile)) or "unixfs-v0-2015",
+        gpu_model_assignments=values.assignments("gpu_model_assignments"),
+        cpu_model_assignments=values.texts("cpu_model_assignments"),
+        models=values.tables("models"),
+        profiles=values.tables("profiles"),
+        limits=values.section(Limits, "limits"),
+        timing=values.section(Timing, "timing", "HONEYFLOW_TIMING"),
+        unsafe_redis=values.flag("unsafe_redis", "HONEYFLOW_UNSAFE_REDIS"),
         config_file=file,
         gpu_name=environ.get("HONEYFLOW_GPU_NAME"),
     )
@@ -184,35 +182,3 @@ def _node() -> str:
     name = socket.gethostname().split(".")[0].lower()
     plain = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in name)
     return plain.strip("-_")[:64] or "node"
-
-
-def _timing(table: Mapping[str, Any], environ: Mapping[str, str], file: Path | None) -> Timing:
-    """`HONEYFLOW_TIMING="lease_s=2,renew_s=0.5"` shortens timers without a file."""
-    words = environ.get("HONEYFLOW_TIMING", "")
-    pairs = (word.partition("=") for word in words.split(",") if word)
-    try:
-        given = {name.strip(): float(value) for name, _, value in pairs}
-    except ValueError as error:
-        raise SettingsInvalid(f"HONEYFLOW_TIMING={words!r} is not name=seconds pairs.") from error
-    timing: Timing = _section(
-        Timing, {"timing": {**table.get("timing", {}), **given}}, "timing", file
-    )
-    return timing
-
-
-def _section(cls: type[Any], table: Mapping[str, Any], name: str, file: Path | None) -> Any:
-    values = table.get(name, {})
-    known = {key: type(value) for key, value in _defaults(cls).items()}
-    for key, value in values.items():
-        if key not in known:
-            raise SettingsInvalid(
-                f"{file or 'the environment'}: [{name}] has no key {key!r}.",
-                suggested_action=f"Known keys are {', '.join(sorted(known))}.",
-            )
-        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-            raise SettingsInvalid(f"[{name}] {key} must be a positive number, not {value!r}.")
-    return cls(**{key: known[key](value) for key, value in values.items()})
-
-
-def _defaults(cls: type[Any]) -> dict[str, Any]:
-    return {key: spec.default for key, spec in cls.__dataclass_fields__.items()}

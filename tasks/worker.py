@@ -7,12 +7,23 @@ from typing import Any
 
 from celery.signals import celeryd_init, task_revoked
 from celery.worker.consumer import Consumer as CeleryConsumer
+from celery.worker.control import Panel
 
 from tasks.pool import EnginePool, set_worker_name
 
 logger = logging.getLogger(__name__)
 
 _pools: list[EnginePool] = []
+
+REMOTE_COMMANDS = frozenset(
+    {
+        *("ping", "hello", "heartbeat", "enable_events", "disable_events"),
+        *("active", "active_queues", "reserved", "scheduled", "registered", "revoked"),
+        *("query_task", "stats", "report", "conf", "clock"),
+        *("revoke", "revoke_by_stamped_headers"),
+    }
+)
+"""What a worker does for whoever can reach the broker; the rest of Celery's commands is refused."""
 
 
 class Consumer(CeleryConsumer):
@@ -32,6 +43,13 @@ def this_pool() -> EnginePool | None:
 @celeryd_init.connect
 def _remember_name(sender: Any = None, **_: Any) -> None:
     set_worker_name(str(sender))
+
+
+@celeryd_init.connect
+def _refuse_other_commands(**_: Any) -> None:
+    for name, command in tuple(Panel.data.items()):
+        if command.__module__ == "celery.worker.control" and name not in REMOTE_COMMANDS:
+            del Panel.data[name]
 
 
 @task_revoked.connect

@@ -17,6 +17,7 @@ from executors.resampling.errors import (
     PolicyUnknown,
     ResamplingError,
     SampleMisplaced,
+    SchemaUnsatisfiable,
     ThresholdsInvalid,
 )
 from executors.resampling.loop import draw_until_settled
@@ -64,6 +65,7 @@ __all__ = [
     "ResamplingError",
     "Sample",
     "SampleMisplaced",
+    "SchemaUnsatisfiable",
     "Standing",
     "StopReason",
     "Tally",

@@ -5,6 +5,7 @@ ExecutorError
     ├── PolicyUnknown        no policy of that name or form; the message lists the known ones
     ├── KOutOfRange          a number of samples below 1 or above 40, or limits that cross
     ├── AgreementInvalid     the description of "the same answer" cannot be used
+    │   └── SchemaUnsatisfiable  no answer can ever meet the schema; names the place in it
     ├── ThresholdsInvalid    confidence thresholds that are no fractions, or cross
     └── SampleMisplaced      a drawn or stored sample does not carry the index it was asked for
 
@@ -39,6 +40,12 @@ class AgreementInvalid(ResamplingError):
     """The description of when two answers are the same cannot be used."""
 
     code = "AGREEMENT_INVALID"
+
+
+class SchemaUnsatisfiable(AgreementInvalid):
+    """No answer can ever meet the schema."""
+
+    code = "SCHEMA_UNSATISFIABLE"
 
 
 class ThresholdsInvalid(ResamplingError):

@@ -15,8 +15,10 @@ from typing import Any
 import jsonschema
 from jsonschema.validators import extend, validator_for
 
+from executors.resampling.contradictions import Search
 from executors.resampling.documents import write_canonical
-from executors.resampling.errors import AgreementInvalid
+from executors.resampling.errors import AgreementInvalid, SchemaUnsatisfiable
+from executors.resampling.facets import Contradiction
 from executors.resampling.patterns import may_explode
 
 #: Bounds of a schema: how deep it may nest and how many values it may have.
@@ -24,8 +26,10 @@ MAX_SCHEMA_DEPTH = 32
 MAX_SCHEMA_VALUES = 5_000
 #: How many places `expand` looks at for one place of a document.
 MAX_ALTERNATIVES = 100
-#: How many keywords may be evaluated on one document.
+#: How many keywords may be evaluated on one document, and how many within one another: far from
+#: the end of the stack, where what the library calls does not fail cleanly.
 MAX_STEPS = 10_000
+MAX_DEPTH = 100
 
 
 class TooCostly(Exception):
@@ -49,6 +53,12 @@ _NO_END = frozenset({"schema:RecursionError", "schema:TooCostly"})
 _TRIVIAL: tuple[Any, ...] = (None, True, 0, "", [], {})
 _DATA_KEYWORDS = frozenset({"const", "default", "enum", "examples"})
 _REFUSED = ("$dynamicRef", "$recursiveRef")
+#: The dialects in which a `$ref` hides the keywords beside it.
+_REF_ALONE = (
+    jsonschema.Draft4Validator,
+    jsonschema.Draft6Validator,
+    jsonschema.Draft7Validator,
+)
 
 
 class AnswerSchema:
@@ -56,7 +66,7 @@ class AnswerSchema:
 
     def __init__(self, *, root: Mapping[str, Any] | bool) -> None:
         if root is False:
-            raise _refused("no answer can ever meet the schema `false`")
+            raise _unsatisfiable(Contradiction(pointer="", reason="it is `false`"))
         self._root: Mapping[str, Any] = {} if root is True else root
         _check_shape(self._root)
         try:
@@ -66,13 +76,14 @@ class AnswerSchema:
             why = getattr(error, "message", type(error).__name__)
             raise _refused(f"the schema is no valid JSON schema: {why[:200]}") from error
         self._check_parts()
-        self._steps = 0
+        self._steps = self._depth = 0
         # Without $schema, which would send the validator back to its dialect without our steps.
         bare = {key: value for key, value in self._root.items() if key != "$schema"}
         self._validator = self._counting(dialect)(bare)
         for trivial in _TRIVIAL:
             if self.fault(trivial) in _NO_END:
                 raise _refused("the schema refers to itself without end, or too many times over")
+        self._check_satisfiable(dialect)
 
     @property
     def root(self) -> Mapping[str, Any]:
@@ -81,7 +92,7 @@ class AnswerSchema:
 
     def fault(self, document: Any) -> str | None:
         """Return where and by which keyword `document` fails the schema, or None if it meets it."""
-        self._steps = 0
+        self._steps = self._depth = 0
         try:
             error = next(iter(self._validator.iter_errors(document)), None)
         except _VALIDATOR_FAILURES as failure:
@@ -91,15 +102,42 @@ class AnswerSchema:
         place = "/".join(str(step) for step in error.absolute_path)[:80]
         return f"schema:/{place}:{error.validator}"
 
+    def _check_satisfiable(self, dialect: Any) -> None:
+        def meets(value: Any, part: Mapping[str, Any]) -> bool:
+            bare = {key: member for key, member in part.items() if key != "$schema"}
+            self._steps = self._depth = 0
+            try:
+                return bool(self._validator.evolve(schema=bare).is_valid(value))
+            except _VALIDATOR_FAILURES:
+                return True
+
+        if dialect is jsonschema.Draft3Validator:
+            return
+        old = dialect in _REF_ALONE
+        # The validator reads these two inside `contains`.
+        counts = frozenset[str]() if old else frozenset({"minContains", "maxContains"})
+        search = Search(
+            meets=meets,
+            resolve=self._resolve,
+            keywords=counts.union(dialect.VALIDATORS),
+            ref_alone=old,
+        )
+        if (found := search.first(self._root)) is not None:
+            raise _unsatisfiable(found)
+
     def _counting(self, dialect: Any) -> Any:
         """Return the dialect with every evaluation of a keyword counted and bounded."""
 
         def counted(keyword: Callable[..., Any]) -> Callable[..., Any]:
             def evaluate(validator: Any, value: Any, instance: Any, schema: Any) -> Any:
                 self._steps += 1
-                if self._steps > MAX_STEPS:
-                    raise TooCostly
-                return keyword(validator, value, instance, schema)
+                self._depth += 1
+                try:
+                    if self._steps > MAX_STEPS or self._depth > MAX_DEPTH:
+                        raise TooCostly
+                    yield from keyword(validator, value, instance, schema) or ()
+                finally:
+                    self._depth -= 1
 
             return evaluate
 
@@ -237,6 +275,14 @@ def _check_pattern(pattern: str) -> None:
             f"the pattern {pattern[:80]!r} could take exponential time",
             "bound the outer repeat with {0,8}, or list the values with enum",
         )
+
+
+def _unsatisfiable(found: Contradiction) -> SchemaUnsatisfiable:
+    return SchemaUnsatisfiable(
+        f"no answer can ever meet the schema: at {found.pointer!r:.200}, {found.reason:.200}",
+        suggested_action="correct the schema at that place",
+        details={"pointer": found.pointer, "reason": found.reason},
+    )
 
 
 def _refused(why: str, action: str = "correct the schema of the answer") -> AgreementInvalid:

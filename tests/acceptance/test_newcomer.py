@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from tests import nvml
-from tests.stack import BIN, running_redis, wait_for, write_config, write_script
+from tests.stack import BIN, Worker, running_redis, wait_for, write_config, write_script
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
@@ -217,9 +217,66 @@ def test_the_readmes_python_runs_as_it_stands(tmp_path: Path) -> None:
     assert "from tasks import infer" in blocks[0]
 
 
+def test_an_app_with_only_the_broker_connects_as_the_readme_says(home: Path) -> None:
+    """The second block, with this test's URL and model, by a process that knows nothing of us."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    url = f"redis+socket://{home}/data/redis/redis.sock"
+    program = re.sub(r'url = "\S+"', f'url = "{url}"', blocks[1]).replace(
+        "queenbee-spine", "fake-a"
+    )
+    assert url in program
+    worker = Worker(home, ["--device", "cpu", "--model", "fake-a"], {})
+    try:
+        worker.wait_ready()
+        told = subprocess.run(
+            [sys.executable, "-c", program], cwd=home, capture_output=True, text=True, timeout=60
+        )
+    finally:
+        worker.stop()
+
+    assert "A" == told.stdout.strip(), told.stderr
+
+
 def test_doctor_says_what_is_wrong_and_how_to_mend_it(home: Path) -> None:
     """One line per check; bad ones have an action."""
     told = run(home, "honeyflow", "doctor")
 
     assert "Traceback" not in told.stderr
     assert "redis" in told.stdout.lower()
+
+
+@pytest.mark.parametrize(
+    ("assigned", "script", "code"),
+    [
+        ('gpu_model_assignments = { 7 = "fake-a" }', {}, "GPU_NOT_FOUND"),
+        ('cpu_model_assignments = ["nowhere"]', {}, "MODEL_UNKNOWN"),
+        (
+            'cpu_model_assignments = ["fake-a"]',
+            {"load": {"fails": "start", "message": "no weights here"}},
+            "no weights here",
+        ),
+    ],
+)
+def test_up_ends_when_no_worker_can_ever_start(
+    home: Path, assigned: str, script: dict[str, object], code: str
+) -> None:
+    """Exit code 1 and the worker's own words, not one start after another for ever."""
+    key, _, value = assigned.partition(" = ")
+    write_config(home, **{key: value})
+    write_script(home, "fake-a", script)
+    nvml.build(home)
+    gpus = nvml.environment(home, nvml.write_state(home / "gpus"))
+
+    told = subprocess.run(
+        [str(BIN / "honeyflow"), "up"],
+        env={**os.environ, **gpus, "HONEYFLOW_CONFIG": str(home / "honeyflow.toml")},
+        cwd=home,
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
+
+    said = told.stdout + told.stderr
+    assert (1, True) == (told.returncode, code in said), said
+    left = [process for process in ours(home) if "redis" not in process.name()]
+    assert [] == left

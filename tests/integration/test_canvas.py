@@ -6,61 +6,28 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from celery import chain, chord, group, signature
+from celery import chain, chord, group
 from celery.exceptions import ChordError
 
 from tasks import app, infer
 from tasks.client import Client
 from tasks.errors import JobFailed
+from tests.integration.foreign import OPTIONS, SCRIPT, ask, write
 from tests.stack import Worker, wait_for
 
 Start = Callable[..., Worker]
-
-FOREIGN = """
-from pathlib import Path
-from tasks import app
-
-@app.task(name="foreign.note")
-def note(*args):
-    with Path({path!r}).open("a") as file:
-        file.write(repr(args) + "\\n")
-    return "noted"
-
-@app.task(name="foreign.join")
-def join(results):
-    return "+".join(result["answer"] for result in results)
-
-@app.task(name="foreign.failed", bind=False)
-def failed(*args):
-    with Path({path!r}).open("a") as file:
-        file.write("failed\\n")
-"""
-SCRIPT = {
-    "rules": [
-        {"marker": "BAD", "do": "error", "code": "NO_GOOD", "retriable": False},
-        {"answers": [{"text": "yes"}]},
-    ]
-}
 
 
 @pytest.fixture
 def notes(home: Path) -> Path:
     """Where the user's own tasks write, and the module that has them."""
-    path = home / "notes"
-    path.write_text("")
-    (home / "foreign.py").write_text(FOREIGN.format(path=str(path)))
-    return path
+    return write(home)
 
 
 @pytest.fixture
 def worker(start: Start, notes: Path) -> Worker:
     """A worker that also knows the user's tasks."""
-    return start("--device", "cpu", "--model", "fake-a", "-I", "foreign", script=SCRIPT)
-
-
-def ask(prompt: str) -> signature:
-    """One job of ours."""
-    return infer.s(model="fake-a", prompt=prompt)
+    return start(*OPTIONS, script=SCRIPT)
 
 
 def test_a_users_own_task_runs_beside_the_engine(worker: Worker, client: Client) -> None:

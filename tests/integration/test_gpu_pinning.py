@@ -6,13 +6,15 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from ledger import workers
+from ledger import sessions, workers
 from tasks import infer
 from tasks.client import Client
+from tasks.errors import JobFailed, RequestInvalid
 from tests import nvml
 from tests.stack import Worker
 
@@ -42,8 +44,8 @@ def test_two_workers_on_two_gpus_serve_two_models(
     assert ["A", "B"] == [result.get(timeout=10)["answer"] for result in asked]
     with client.ledger.read() as tx:
         facts = {row.worker: row.facts for row in workers.list(tx) if "gpu-" in row.worker}
-    assert {"celery@gpu-GPU-5fd4f087", "celery@gpu-GPU-a1b2c3d4"} == set(facts)
-    first = facts["celery@gpu-GPU-5fd4f087"]
+    assert {"gpu-GPU-5fd4f087@testnode", "gpu-GPU-a1b2c3d4@testnode"} == set(facts)
+    first = facts["gpu-GPU-5fd4f087@testnode"]
     assert [A] == first["gpus"]
     assert ["gpu.testnode.GPU-5fd4f087", "gpu.testnode.0", "model.fake-a", "celery"] == first[
         "queues"
@@ -58,7 +60,7 @@ def test_two_gpus_make_one_engine(start: Start, client: Client, two_gpus: dict[s
 
     with client.ledger.read() as tx:
         rows = {row.worker: row.facts for row in workers.list(tx)}
-    facts = rows["celery@gpu-GPU-5fd4f087+GPU-a1b2c3d4"]
+    facts = rows["gpu-GPU-5fd4f087+GPU-a1b2c3d4@testnode"]
     assert ([A, B], 2) == (facts["gpus"], facts["tensor_parallel"])
     assert "gpu.testnode.0+1" in facts["queues"]
 
@@ -134,3 +136,48 @@ def test_a_gpu_that_is_too_small_names_both_figures(
         assert "4.80 GB" in worker.text()
     finally:
         weights.unlink()
+
+
+def test_a_job_for_a_gpus_queue_runs_on_its_worker(
+    start: Start, client: Client, two_gpus: dict[str, str]
+) -> None:
+    """Both serve the model; the one whose queue was named takes the job, by either name."""
+    start("--gpu", "0", "--model", "fake-a", env=two_gpus)
+    start("--gpu", "1", "--model", "fake-a", env=two_gpus)
+    named = {"gpu.testnode.0": "GPU-5fd4f087", "gpu.testnode.GPU-a1b2c3d4": "GPU-a1b2c3d4"}
+
+    for queue, gpu in named.items():
+        asked = [
+            infer.apply_async(kwargs={"model": "fake-a", "prompt": f"{n}"}, queue=queue)
+            for n in range(3)
+        ]
+        asked.append(infer.s(model="fake-a", prompt="signed").set(queue=queue).delay())
+        ids = [result.get(timeout=10)["job_id"] for result in asked]
+        ids.append(
+            client.submit(model="fake-a", prompt="x", queue=queue).result(timeout_s=10).job_id
+        )
+        rows = [client.job(job_id) for job_id in ids]
+        with client.ledger.read() as tx:
+            held = [sessions.get(tx, str(row.session)) for row in rows]
+        ran_on = {session.worker for session in held if session is not None}
+        assert {queue} == {row.queue for row in rows}
+        assert all(gpu in worker for worker in ran_on), ran_on
+
+
+def test_a_gpus_queue_serves_its_own_model_alone(
+    start: Start, client: Client, two_gpus: dict[str, str]
+) -> None:
+    """Refused at submission; and by the worker, should another model come to its queue."""
+    start("--gpu", "1", "--model", "fake-b", model="fake-b", env=two_gpus)
+    with pytest.raises(RequestInvalid, match="serves fake-b, not fake-a") as caught:
+        infer.apply_async(kwargs={"model": "fake-a", "prompt": "x"}, queue="gpu.testnode.1")
+    assert "QUEUE_INVALID" == caught.value.code
+    with pytest.raises(RequestInvalid, match="No worker consumes"):
+        infer.apply_async(kwargs={"model": "fake-a", "prompt": "x"}, queue="gpu.testnode.8")
+
+    draft = client.draft({"model": "fake-a", "prompt": "x"})
+    ticket = client._enter([replace(draft, queue="gpu.testnode.1")])[0]
+
+    with pytest.raises(JobFailed, match="serves fake-b, not fake-a") as failed:
+        ticket.result(timeout_s=10)
+    assert "MODEL_NOT_SERVED" == failed.value.code

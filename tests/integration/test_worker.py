@@ -257,11 +257,11 @@ def test_remote_control_knows_the_worker(start: Start, client: Client) -> None:
 
     look = app.control.inspect(timeout=2)
 
-    assert {"celery@cpu-fake-a": {"ok": "pong"}} == look.ping()
-    active = look.active()["celery@cpu-fake-a"]
+    assert {"cpu-fake-a@testnode": {"ok": "pong"}} == look.ping()
+    active = look.active()["cpu-fake-a@testnode"]
     assert [long.id] == [entry["id"] for entry in active]
     assert "secret" not in str(active)
-    assert "fake-a" == look.stats()["celery@cpu-fake-a"]["pool"]["engine"]["model"]
+    assert "fake-a" == look.stats()["cpu-fake-a@testnode"]["pool"]["engine"]["model"]
     long.revoke(terminate=True)
 
 

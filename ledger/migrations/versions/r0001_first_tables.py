@@ -157,6 +157,8 @@ def _create_sessions_and_jobs() -> None:
         sa.Column("claimed_at", sa.Double()),
         sa.Column("finished_at", sa.Double()),
         sa.Column("delivered_at", sa.Double()),
+        sa.Column("delivery_tries", sa.Integer(), nullable=False),
+        sa.Column("delivery_error", sa.Text()),
         sa.Column("error", sa.JSON()),
         sa.Column("request_digest", sa.Text(), nullable=False),
         sa.Column("result_digest", sa.Text()),
@@ -187,6 +189,7 @@ def _create_sessions_and_jobs() -> None:
         "jobs_undelivered",
         "jobs",
         "finished_at IS NOT NULL AND delivered_at IS NULL",
+        "delivery_tries",
         "finished_at",
     )
 
@@ -279,6 +282,14 @@ def _create_what_processes_share() -> None:
         sa.Column("size", sa.Integer()),
         sa.Column("claimed_at", sa.Double()),
         sa.Column("done_at", sa.Double()),
+    )
+    op.create_table(
+        "chord_parts",
+        sa.Column("group_id", sa.Text(), primary_key=True),
+        sa.Column("id", sa.Text(), primary_key=True),
+        sa.Column("index", sa.Integer()),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("result", sa.Text()),
     )
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import sqlalchemy as sa
 
 from ledger import (
     BodyMismatch,
     BodyMissing,
+    ChordPart,
     ChordState,
     InvalidValue,
     Ledger,
@@ -23,12 +26,10 @@ from ledger import (
 )
 from tests.integration.ledger.support import (
     begin,
-    commit,
     enter,
     job_in,
     look,
     new_job,
-    run,
     try_claim,
 )
 
@@ -63,23 +64,89 @@ def test_a_lease_of_an_earlier_boot_is_void(ledger: Ledger, clock: ManualClock) 
         assert leases.take(tx, "reconciler", "b", 1000)
 
 
-def test_a_chord_has_one_taker_when_all_members_have_ended(ledger: Ledger) -> None:
-    """Members in the group's order, however they ended."""
-    session = begin(ledger)
-    members = [run(ledger, session, group_id="g", group_index=2 - n) for n in range(3)]
-    for job in members[:2]:
-        assert commit(ledger, job)
+def part(number: int, state: str = "SUCCESS", result: str | None = None) -> ChordPart:
+    """One part of a chord, at its place in the header."""
+    return ChordPart(id=f"task-{number}", index=number, state=state, result=result)
+
+
+def test_a_chord_has_one_taker_when_all_parts_have_ended(ledger: Ledger) -> None:
+    """Parts in the header's order, however they ended and whoever's they are."""
+    last, middle, first = part(2, "FAILURE", '{"exc_type":"\\u0000"}'), part(1, result="5"), part(0)
+    loose = ChordPart(id="loose", index=None, state="REVOKED")
+    for ended in (last, middle, loose):
+        with ledger.write() as tx:
+            chords.add(tx, "g", ended)
+            assert chords.take(tx, "g", 4) == ChordState.WAITING
     with ledger.write() as tx:
-        assert chords.take(tx, "g", 3) == ChordState.WAITING
-        jobs.fail(tx, job_id=members[2].id, fence=1, error={"code": "X"})
+        chords.add(tx, "g", first)
+        assert chords.take(tx, "g", 4) == ChordState.MINE
     with ledger.write() as tx:
-        assert chords.take(tx, "g", 3) == ChordState.MINE
-    with ledger.write() as tx:
-        assert chords.take(tx, "g", 3) == ChordState.TAKEN
-        assert [job.id for job in reversed(members)] == [job.id for job in chords.members(tx, "g")]
+        assert chords.take(tx, "g", 4) == ChordState.TAKEN
+        assert [first, middle, last, loose] == chords.parts(tx, "g")
         chords.done(tx, "g")
-        assert chords.take(tx, "g", 3) == ChordState.DONE
-        assert chords.members(tx, "other") == []
+        assert chords.take(tx, "g", 4) == ChordState.DONE
+        assert chords.parts(tx, "other") == []
+
+
+def test_a_chord_part_counts_once(ledger: Ledger) -> None:
+    """A second return of a part changes nothing, before the body is set off and after."""
+    with ledger.write() as tx:
+        chords.expect(tx, "g", 2)
+        chords.add(tx, "g", part(0, result="1"))
+        chords.add(tx, "g", part(0, "FAILURE", result="2"))
+        assert chords.take(tx, "g") == ChordState.WAITING
+        assert [part(0, result="1")] == chords.parts(tx, "g")
+        chords.add(tx, "g", part(1))
+        assert chords.take(tx, "g") == ChordState.MINE
+        chords.done(tx, "g")
+    with ledger.write() as tx:
+        chords.add(tx, "g", part(1))
+        assert chords.take(tx, "g") == ChordState.DONE
+        assert chords.parts(tx, "g") == []
+
+
+def test_chord_parts_of_one_index_are_two(ledger: Ledger) -> None:
+    """A group inside a chord's header counts from 0 again."""
+    twins = [ChordPart(id=name, index=0, state="SUCCESS") for name in ("a", "b")]
+    with ledger.write() as tx:
+        for twin in twins:
+            chords.add(tx, "g", twin)
+        assert twins == chords.parts(tx, "g")
+        assert chords.take(tx, "g", 2) == ChordState.MINE
+
+
+def test_a_chord_whose_parts_end_at_once_is_taken_once(ledger: Ledger) -> None:
+    """Each of many callers at once adds one part and asks; one of them gets it."""
+
+    def end(number: int) -> ChordState:
+        with ledger.write() as tx:
+            chords.add(tx, "g", part(number))
+            return chords.take(tx, "g", 16)
+
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(end, range(16)))
+
+    assert 1 == answers.count(ChordState.MINE)
+    assert 15 == answers.count(ChordState.WAITING)
+
+
+def test_a_taken_chord_can_be_given_back(ledger: Ledger) -> None:
+    """Somebody else sets off its body then, unless it was set off."""
+    with ledger.write() as tx:
+        assert chords.take(tx, "g", 0) == ChordState.MINE
+        chords.give_back(tx, "g")
+        assert chords.take(tx, "g", 0) == ChordState.MINE
+        chords.done(tx, "g")
+        chords.give_back(tx, "g")
+        assert chords.take(tx, "g", 0) == ChordState.DONE
+
+
+def test_a_chord_knows_whether_jobs_are_among_its_parts(ledger: Ledger) -> None:
+    """By the group of the jobs that were entered."""
+    enter(ledger, group_id="g", group_index=0)
+    with ledger.read() as tx:
+        assert chords.has_jobs(tx, "g")
+        assert not chords.has_jobs(tx, "other")
 
 
 def test_a_taker_that_died_is_followed_by_another(ledger: Ledger, clock: ManualClock) -> None:
@@ -101,16 +168,16 @@ def test_a_taker_that_died_is_followed_by_another(ledger: Ledger, clock: ManualC
 
 
 def test_a_chord_may_be_told_its_size_beforehand(ledger: Ledger) -> None:
-    """Until then it waits, although members have ended."""
-    session = begin(ledger)
-    assert commit(ledger, run(ledger, session, group_id="g", group_index=0))
+    """Until then it waits, although parts have ended."""
     with ledger.write() as tx:
+        chords.add(tx, "g", part(0))
+        assert chords.size(tx, "g") is None
         assert chords.take(tx, "g") == ChordState.WAITING
         chords.expect(tx, "g", 3)
         chords.expect(tx, "g", 2)
+        assert chords.size(tx, "g") == 2
         assert chords.take(tx, "g") == ChordState.WAITING
-    assert commit(ledger, run(ledger, session, group_id="g", group_index=1))
-    with ledger.write() as tx:
+        chords.add(tx, "g", part(1))
         assert chords.take(tx, "g") == ChordState.MINE
         assert chords.take(tx, "g") == ChordState.TAKEN
 

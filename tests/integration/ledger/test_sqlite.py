@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -193,13 +194,42 @@ def test_a_writer_that_waits_too_long_is_told_so(
     """Whether another process holds the file or another thread the turn."""
     monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_S", 0.05)
     hasty = Ledger.open(sqlite_url)
-    with opened.write(), pytest.raises(LedgerBusy) as caught:
+    # A ledger of its own has connections of its own, as another process has.
+    with opened.write(), pytest.raises(LedgerBusy, match="process is writing") as caught:
         enter(hasty)
     assert (caught.value.retriable, caught.value.http_status) == (True, 503)
-    with hasty.write(), pytest.raises(LedgerBusy, match="thread"):
+    with hasty.write(), pytest.raises(LedgerBusy, match="thread of this process"):
         enter(hasty)
     enter(hasty)
     hasty.close()
+    opened.close()
+
+
+def test_a_thread_that_waits_behind_a_thread_that_waits_blames_the_process(
+    opened: Ledger, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread before it holds the turn and no lock."""
+    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_S", 1.0)
+    waiting = Ledger.open(sqlite_url)
+    told: list[str] = []
+
+    def behind() -> None:
+        with pytest.raises(LedgerBusy) as caught:
+            enter(waiting)
+        told.append(str(caught.value))
+
+    with opened.write():
+        first = threading.Thread(target=behind)
+        first.start()
+        while not waiting._turn.locked():
+            time.sleep(0.01)
+        monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_S", 0.05)
+        behind()
+        first.join()
+
+    assert "Another process has kept the threads of this one" in told[0]
+    assert "Another process is writing" in told[1]
+    waiting.close()
     opened.close()
 
 

@@ -112,6 +112,32 @@ def test_an_ended_job_waits_to_be_told_until_it_was(ledger: Ledger, clock: Manua
     assert look(ledger, waiting.id).delivered_at is None
 
 
+def test_an_end_that_cannot_be_told_is_given_up(ledger: Ledger, clock: ManualClock) -> None:
+    """After five tries, with the reason kept; meanwhile it waits behind those tried less often."""
+    session = begin(ledger)
+    stuck = job_in(ledger, State.FAILED, session)
+    clock.advance(1)
+    fresh = job_in(ledger, State.FAILED, session)
+    for number in range(1, jobs.MAX_DELIVERIES + 1):
+        with ledger.write() as tx:
+            given_up = jobs.count_delivery(tx, stuck.id, error=f"ValueError: \0 {number}")
+        assert given_up is (number == 5)
+        with ledger.read() as tx:
+            waiting = [job.id for job in jobs.undelivered(tx)]
+        assert waiting == ([fresh.id] if given_up else [fresh.id, stuck.id])
+
+    row = look(ledger, stuck.id)
+    assert (clock.now, 5, "ValueError: \0 5") == (
+        row.delivered_at,
+        row.delivery_tries,
+        row.delivery_error,
+    )
+    queued = enter(ledger)
+    with ledger.write() as tx:
+        assert not jobs.count_delivery(tx, stuck.id, error="again")
+        assert not jobs.count_delivery(tx, queued.id, error="not ended")
+
+
 def test_counts_are_by_model_and_state(ledger: Ledger) -> None:
     """Nothing is left out."""
     session = begin(ledger)

@@ -65,7 +65,9 @@ def test_what_sqlite_says(name: str, kind: type[errors.LedgerError]) -> None:
     for error in (cause, exc.OperationalError("statement", {}, cause)):
         told = faults.translated(error, place="here")  # type: ignore[arg-type]
         assert type(told) is kind
-        assert str(told) == "The ledger at here: some words of the driver."
+        busy = kind is errors.LedgerBusy
+        start = "Another process is writing to the ledger" if busy else "The ledger"
+        assert str(told) == f"{start} at here: some words of the driver."
         assert told.details == {"place": "here", "driver_error": "OperationalError"}
 
 

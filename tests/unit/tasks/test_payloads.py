@@ -75,6 +75,12 @@ def test_reading_the_bytes_gives_the_same_request(fields: dict[str, Any]) -> Non
         ({"model": "spine", "prompt": "\ud800"}, "prompt"),
         ({"model": 3, "prompt": "x"}, "model"),
         ({"prompt": "x"}, "model"),
+        ({"model": "spine", "prompt": "x", "stop": [""]}, "stop"),
+        ({"model": "spine", "prompt": "x", "stop": ["a", ""]}, "stop"),
+        ({"model": "spine", "prompt": "x", "stop": ""}, "stop"),
+        ({"model": "spine", "prompt": "x", "logit_bias": {"abc": 1}}, "logit_bias"),
+        ({"model": "spine", "prompt": "x", "logit_bias": {"-1": 1}}, "logit_bias"),
+        ({"model": "spine", "prompt": "x", "logit_bias": {"1": 101}}, "logit_bias"),
         ({"model": "spine", "messages": [{"role": "boss", "content": "x"}]}, "messages.0.role"),
     ],
 )
@@ -127,13 +133,45 @@ def test_an_unknown_model_is_refused_with_the_known_ones() -> None:
         payloads.check(request, catalogue=CATALOGUE, limits=Limits())
 
 
-def test_a_schema_that_is_none_is_refused() -> None:
-    """Before anything is drawn."""
-    form = {"type": "json_schema", "json_schema": {"schema": {"type": "no such type"}}}
-    request = payloads.parse_request({"model": "spine", "prompt": "x", "response_format": form})
+@pytest.mark.parametrize(
+    ("schema", "code", "pointer"),
+    [
+        ({"type": "no such type"}, "SCHEMA_INVALID", None),
+        ({"$ref": "https://example.org/"}, "SCHEMA_INVALID", None),
+        ({"not": {}}, "SCHEMA_UNSATISFIABLE", "/not"),
+        ({"type": "string", "minLength": 3, "maxLength": 1}, "SCHEMA_UNSATISFIABLE", "/maxLength"),
+    ],
+)
+@pytest.mark.parametrize("agreement", [None, {"type": "text"}])
+def test_a_schema_that_no_answer_can_meet_is_refused(
+    schema: dict[str, Any], code: str, pointer: str | None, agreement: dict[str, Any] | None
+) -> None:
+    """Before anything is drawn, whatever the answers are compared by."""
+    form = {"type": "json_schema", "json_schema": {"schema": schema}}
+    request = payloads.parse_request(
+        {"model": "spine", "prompt": "x", "response_format": form, "agreement": agreement}
+    )
 
-    with pytest.raises(Exception, match=r"schema"):
+    with pytest.raises(RequestInvalid) as caught:
         payloads.check(request, catalogue=CATALOGUE, limits=Limits())
+
+    assert (code, "response_format") == (caught.value.code, caught.value.details["field"])
+    assert pointer == caught.value.details.get("pointer")
+    assert "schema" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [({"k": 6}, "k"), ({"policy": "fixed:6"}, "policy"), ({"policy": "thorough"}, "policy")],
+)
+def test_more_samples_than_the_limit_are_refused(fields: dict[str, Any], field: str) -> None:
+    """By number, or by a policy that may come to draw as many."""
+    request = payloads.parse_request({"model": "spine", "prompt": "x", **fields})
+
+    with pytest.raises(RequestInvalid, match="the limit is 5") as caught:
+        payloads.check(request, catalogue=CATALOGUE, limits=Limits(max_k=5))
+
+    assert ("K_OUT_OF_RANGE", field) == (caught.value.code, caught.value.details["field"])
 
 
 def test_a_profile_with_an_unknown_key_is_refused() -> None:

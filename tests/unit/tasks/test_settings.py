@@ -72,3 +72,85 @@ def test_a_named_file_that_is_missing_is_an_error(tmp_path: Path) -> None:
     """A wrong path must not mean the defaults."""
     with pytest.raises(SettingsInvalid, match="cannot be read"):
         settings.read({"HONEYFLOW_CONFIG": str(tmp_path / "none.toml")})
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "wanted"),
+    [
+        ('epoch = "abc"', "epoch", "whole number"),
+        ("epoch = true", "epoch", "whole number"),
+        ("epoch = -1", "epoch", "whole number"),
+        ('gpu_model_assignments = "x"', "gpu_model_assignments", "a table"),
+        ("[gpu_model_assignments]\n0 = 7", "gpu_model_assignments.0", "name of a model"),
+        ('cpu_model_assignments = "queenbee-spine"', "cpu_model_assignments", "list of texts"),
+        ("cpu_model_assignments = [1]", "cpu_model_assignments", "list of texts"),
+        ("data_dir = 5", "data_dir", "a text"),
+        ('data_dir = ""', "data_dir", "a text"),
+        ("redis_url = 1", "redis_url", "a text"),
+        ("ledger_url = false", "ledger_url", "a text"),
+        ("node = []", "node", "a text"),
+        ("worker_ens = 1", "worker_ens", "a text"),
+        ("cid_profile = 0", "cid_profile", "a text"),
+        ('cid_profile = "v2"', "cid_profile", "one of"),
+        ("limits = 4", "limits", "a table"),
+        ("[limits]\nmax_k = 2.5", "limits.max_k", "whole number"),
+        ("[limits]\nmax_k = 0", "limits.max_k", "whole number"),
+        ('[limits]\nmax_tokens = "4"', "limits.max_tokens", "whole number"),
+        ("timing = []", "timing", "a table"),
+        ("[timing]\nlease_s = -1", "timing.lease_s", "seconds"),
+        ("[timing]\nlease_s = nan", "timing.lease_s", "seconds"),
+        ("models = 1", "models", "a table"),
+        ('models = { llama = "/models/llama" }', "models.llama", "a table"),
+        ("profiles = [1]", "profiles", "a table"),
+        ("[profiles]\nspine = 1", "profiles.spine", "a table"),
+        ('unsafe_redis = "false"', "unsafe_redis", "true or false"),
+        ("unsafe_redis = 1", "unsafe_redis", "true or false"),
+    ],
+)
+def test_a_value_of_the_wrong_type_names_file_key_and_what_is_wanted(
+    tmp_path: Path, text: str, key: str, wanted: str
+) -> None:
+    """It is refused where it is read, not where it is first used."""
+    file = tmp_path / "h.toml"
+    file.write_text(text)
+
+    with pytest.raises(SettingsInvalid) as caught:
+        settings.read({"HONEYFLOW_CONFIG": str(file)})
+
+    assert key == caught.value.details["key"]
+    assert str(file) in caught.value.message
+    assert wanted in caught.value.message
+    assert key in caught.value.suggested_action
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("HONEYFLOW_TIMING", "lease_s"),
+        ("HONEYFLOW_TIMING", "lease_s=x"),
+        ("HONEYFLOW_TIMING", "lease_s=-1"),
+        ("HONEYFLOW_TIMING", "lease_s=inf"),
+        ("HONEYFLOW_TIMING", "lease=1"),
+        ("HONEYFLOW_UNSAFE_REDIS", "perhaps"),
+        ("HONEYFLOW_NODE", "no such node"),
+    ],
+)
+def test_a_variable_of_the_wrong_kind_is_named(variable: str, value: str) -> None:
+    """Not the file, and no key of a file."""
+    with pytest.raises(SettingsInvalid, match=variable) as caught:
+        settings.read({"XDG_CONFIG_HOME": "/nowhere", variable: value})
+
+    assert variable in str(caught.value.details["key"])
+
+
+@pytest.mark.parametrize(("word", "expected"), [("1", True), ("true", True), ("0", False)])
+def test_a_switch_in_the_environment_wins_over_the_file(
+    tmp_path: Path, word: str, expected: bool
+) -> None:
+    """Also when it says no."""
+    file = tmp_path / "h.toml"
+    file.write_text(f"unsafe_redis = {str(not expected).lower()}")
+
+    read = settings.read({"HONEYFLOW_CONFIG": str(file), "HONEYFLOW_UNSAFE_REDIS": word})
+
+    assert read.unsafe_redis is expected

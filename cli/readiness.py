@@ -1,0 +1,82 @@
+"""Whether the workers of a cluster do their work, as they say in the ledger, or never will."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import redis
+
+from cli.supervisor import Child
+from ledger import Ledger, LedgerError, workers
+from tasks import ledger_id
+from tasks.errors import WorkerMisconfigured
+from tasks.settings import Settings
+
+FALSE_STARTS = 3
+WORKING = frozenset({"idle", "busy", "draining"})
+
+
+class Readiness:
+    """Looks at the children of a supervisor; keeps the ledger open while some are not ready."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._ledger: Ledger | None = None
+
+    def mark(self, children: Sequence[Child]) -> None:
+        """Mark the children that have said that they work."""
+        starting = [child for child in children if child.process is not None and not child.ready]
+        working = self._working() if starting else set()
+        for child in starting:
+            assert child.process is not None
+            child.ready = child.process.pid in working
+
+    def refuse_false_starts(self, children: Sequence[Child]) -> None:
+        """Give up on a child that has ended with exit code 1 again and again and never worked.
+
+        While Redis or the ledger is away nothing counts: it may be all that is wrong.
+
+        Raises:
+            WorkerMisconfigured: names the child.
+        """
+        failing = [child for child in children if child.false_starts >= FALSE_STARTS]
+        if failing and not self._surroundings_answer():
+            for child in failing:
+                child.false_starts = 0
+            return
+        for child in failing:
+            said = f"what it said is in {child.log}" if child.log else "what it said is above"
+            raise WorkerMisconfigured(
+                f"{child.name} ended with exit code 1 {child.false_starts} times and was never "
+                f"ready; {said}.",
+                suggested_action="Correct what it names, then run the command again.",
+                details={"worker": child.name, "false_starts": child.false_starts},
+            )
+
+    def close(self) -> None:
+        """Close the ledger."""
+        if self._ledger is not None:
+            self._ledger.close()
+            self._ledger = None
+
+    def _working(self) -> set[int]:
+        """The ids of the processes of all workers that work."""
+        try:
+            if self._ledger is None:
+                self._ledger = Ledger.open(self._settings.ledger_url)
+            with self._ledger.read() as tx:
+                rows = workers.list(tx)
+        except LedgerError:
+            return set()
+        return {row.facts.get("pid", 0) for row in rows if row.state in WORKING}
+
+    def _surroundings_answer(self) -> bool:
+        try:
+            with ledger_id.connect(self._settings) as client:
+                client.ping()
+            with Ledger.open(self._settings.ledger_url):
+                return True
+        except LedgerError as error:
+            return not error.retriable
+        except (redis.RedisError, OSError):
+            return False
