@@ -81,7 +81,7 @@ contradictory or ambiguous one has several with known probabilities, and its lab
 them. A tenth of all texts, chosen by their hash, is never trained on.
 
 {recipe.steps:,} steps of {recipe.batch} texts, only the answer counted in the loss; Muon for the
-matrices, AdamW for the rest, cosine schedule, seed {recipe.seed}. Five to nine minutes on two cores:
+matrices, AdamW for the rest, cosine schedule, seed {recipe.seed}. A few minutes on two cores:
 
 ```sh
 {reproduce(grammar.model)}
