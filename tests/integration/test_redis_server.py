@@ -18,11 +18,11 @@ import pytest
 import redis
 
 from tasks.redis_errors import (
-    CliError,
     RedisAddressInvalid,
     RedisAlreadyRunning,
     RedisDirectoryUnusable,
     RedisPortTaken,
+    RedisServerError,
     RedisStartFailed,
 )
 from tasks.redis_server import (
@@ -304,7 +304,7 @@ def test_a_server_before_its_start_has_no_address(directory: Path) -> None:
     """And stopping it is no error."""
     server = RedisServer(directory=directory)
     server.stop()
-    with pytest.raises(CliError, match="before it is started"):
+    with pytest.raises(RedisServerError, match="before it is started"):
         _ = server.address
 
 
