@@ -34,7 +34,8 @@ def submit(tx: Transaction, new: Sequence[NewJob]) -> list[Job]:
     """
     rows = []
     for job in new:
-        due = job.not_before is None or job.not_before <= tx.now
+        not_before = _moment(tx, job.not_before, job.delay_s)
+        due = not_before is None or not_before <= tx.now
         rows.append(_row(tx, job, State.QUEUED if due else State.SCHEDULED))
     return _enter(tx, new, rows, reason="submitted")
 
@@ -131,8 +132,8 @@ def _row(tx: Transaction, new: NewJob, state: State) -> dict[str, Any]:
         "origin": new.origin,
         "stream": new.stream,
         "idempotency_key": new.idempotency_key,
-        "not_before": new.not_before,
-        "deadline": new.deadline,
+        "not_before": _moment(tx, new.not_before, new.delay_s),
+        "deadline": _moment(tx, new.deadline, new.expires_s),
         "run_timeout": new.run_timeout,
         "cancel_requested": False,
         "canvas": new.canvas,
@@ -150,3 +151,7 @@ def _row(tx: Transaction, new: NewJob, state: State) -> dict[str, Any]:
         "request_digest": bodies.put(tx, new.request, bodies.JSON),
         "review": False,
     }
+
+
+def _moment(tx: Transaction, moment: float | None, seconds: float | None) -> float | None:
+    return moment if seconds is None else tx.now + seconds

@@ -22,8 +22,9 @@ class NewJob:
     """A job as it is submitted.
 
     `id` is the Celery task id, a UUID. `request` is the canonical request's bytes. `priority` is
-    0 (first) to 9. `not_before` and `deadline` are moments, `run_timeout` seconds from the claim.
-    `canvas` is plain JSON.
+    0 (first) to 9. `not_before` and `deadline` are moments; `delay_s` and `expires_s` say the same
+    in seconds from the submission, on the store's clock, which the submitter's need not agree with.
+    `run_timeout` is in seconds from the claim. `canvas` is plain JSON.
 
     Raises:
         InvalidValue: a field that no ledger can hold.
@@ -39,6 +40,8 @@ class NewJob:
     profile_digest: str | None = None
     not_before: float | None = None
     deadline: float | None = None
+    delay_s: float | None = None
+    expires_s: float | None = None
     run_timeout: float = 300.0
     canvas: Mapping[str, Any] | None = None
     group_id: str | None = None

@@ -195,7 +195,6 @@ class Client:
         run_timeout_s = submission.time_limit(run_timeout_s)
         request = payloads.parse_request(fields)
         profile, data = self._checked(request)
-        now = time.time()
         with translated():
             return NewJob(
                 id=_job_id(job_id),
@@ -206,8 +205,8 @@ class Client:
                 policy=request.policy_name or (profile.policy if profile else "dynamic"),
                 profile=profile.name if profile else None,
                 profile_digest=profile.digest if profile else None,
-                not_before=None if delay_s is None else now + delay_s,
-                deadline=None if expires_s is None else now + expires_s,
+                delay_s=delay_s,
+                expires_s=expires_s,
                 run_timeout=run_timeout_s or self.settings.timing.run_timeout_s,
                 idempotency_key=submission.idempotency_key(idempotency_key),
                 origin=origin,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import math
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -116,7 +117,7 @@ class Runner:
         events = self._sink(job.id) if job.stream else None
         try:
             plan = plans.make(claim, self._catalogue, serves=self._executor.info.name)
-            async with asyncio.timeout(self._time_left(job)):
+            async with asyncio.timeout(max(0.0, min(job.run_timeout, _until_deadline(job)))):
                 outcome = await self._draw(plan, claim, hold, events)
             ending = await self._commit(plan, claim, outcome, hold)
         except TimeoutError:
@@ -240,8 +241,7 @@ class Runner:
 
     async def _out_of_time(self, job: Job) -> Ending:
         """The run timeout fails a job, its deadline expires it."""
-        late = job.deadline is not None and time.time() >= job.deadline - 0.05
-        if late:
+        if _until_deadline(job) <= job.run_timeout:
             return await self._end(
                 job, "expired", lambda tx: jobs.expire(tx, job_id=job.id, fence=job.fence)
             )
@@ -313,11 +313,12 @@ class Runner:
                 await asyncio.sleep(pause)
         return None
 
-    def _time_left(self, job: Job) -> float:
-        left = job.run_timeout
-        if job.deadline is not None:
-            left = min(left, job.deadline - time.time())
-        return max(left, 0.0)
+
+def _until_deadline(job: Job) -> float:
+    """Seconds from the claim, which has just been, to the deadline; both by the store's clock."""
+    if job.deadline is None:
+        return math.inf
+    return job.deadline - (job.claimed_at or job.deadline)
 
 
 def _lost(write: Future[bool]) -> bool:

@@ -18,6 +18,15 @@ from ledger import (
 from tests.integration.ledger.support import ERROR, begin, enter, look, new_job, take
 
 
+def test_seconds_count_from_the_stores_clock(ledger: Ledger, clock: ManualClock) -> None:
+    """A submitter whose clock is wrong is not early or late for that."""
+    clock.advance(1_000_000)
+    job = enter(ledger, delay_s=5.0, expires_s=60.0)
+    assert (clock.now + 5, clock.now + 60) == (job.not_before, job.deadline)
+    assert State.SCHEDULED == job.state
+    assert State.QUEUED == enter(ledger, delay_s=0.0).state
+
+
 def test_a_due_job_is_queued_with_everything_it_was_given(
     ledger: Ledger, clock: ManualClock
 ) -> None:
@@ -49,7 +58,7 @@ def test_a_due_job_is_queued_with_everything_it_was_given(
         job.created,
     ) == (State.QUEUED, None, 1, 0, True)
     for name in type(new).__dataclass_fields__:
-        if name != "request":
+        if name not in ("request", "delay_s", "expires_s"):
             assert getattr(new, name) == getattr(job, name), name
     assert (1, None, clock.now, clock.now) == (
         job.sent_number,
