@@ -6,9 +6,7 @@ _settings = _settings_module.load()
 _timing = _settings.timing
 
 broker_url = _settings.redis_url
-result_backend = "tasks.backend:LedgerBackend+" + _settings.redis_url.replace(
-    "redis+socket://", "socket://"
-)
+result_backend = "ledger+" + _settings.redis_url.replace("redis+socket://", "socket://")
 
 # Modules with tasks. Their names are the wire format: given explicitly, never derived.
 imports = ("tasks.inference", "tasks.maintenance", "tasks.worker")

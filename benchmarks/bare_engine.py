@@ -103,6 +103,15 @@ class BareEngine:
             answers=tuple(answer["answers"]),
         )
 
+    def one_by_one(self, asked: Sequence[Question]) -> Measured:
+        """Ask each question only when the one before it is answered."""
+        turns = [self.round([question]) for question in asked]
+        return Measured(
+            seconds=sum(turn.seconds for turn in turns),
+            tokens=sum(turn.tokens for turn in turns),
+            cpu_s=sum(turn.cpu_s for turn in turns),
+        )
+
     def _read(self) -> dict[str, Any]:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()

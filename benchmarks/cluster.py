@@ -90,7 +90,8 @@ class Cluster:
         """Fill the queue, let the worker go, and wait for the last commit.
 
         The clock runs from the moment the worker may take the first message until the ledger's
-        time of the last job's end, its receipt being in the same transaction.
+        time of the last job's end, its receipt being in the same transaction. The submission, which
+        runs while no worker does, and the last transaction's way to the disk are left out.
         """
         from tasks import infer_many
 
@@ -104,24 +105,6 @@ class Cluster:
             tokens=sum(result.completion_tokens for result in self._results(jobs)),
             cpu_s=self._cpu() - before,
             answers=tuple(result.answer for result in self._results(jobs)),
-        )
-
-    def one_by_one(self, asked: Sequence[Question]) -> Measured:
-        """Ask each question only when the one before it is answered."""
-        from tasks import infer
-
-        before = self._cpu()
-        began = time.perf_counter()
-        results: list[Any] = []
-        for question in asked:
-            results.append(infer.delay(**question.request()))
-            results[-1].get(timeout=ROUND_TIMEOUT_S)
-        seconds = time.perf_counter() - began
-        jobs = self._wait([result.id for result in results])
-        return Measured(
-            seconds=seconds,
-            tokens=sum(result.completion_tokens for result in self._results(jobs)),
-            cpu_s=self._cpu() - before,
         )
 
     def _wait(self, ids: Sequence[str]) -> list[Any]:

@@ -3,10 +3,11 @@
     python -m benchmarks.engine [--quick]
 
 Four sides answer the same questions with the same engine settings: AsyncLLM alone, honeyflow end to
-end (Redis, ledger on disk, worker, receipts), honeyflow one job at a time, and, unless `--quick`, a
-bare Celery `threads` pool. Each has its own engine on the same processors, so they take turns, in
-changing order, with 64 samples in flight each; a ratio is the median over rounds of two turns side
-by side. The machine should have nothing else to do. The last line of the output is one JSON object.
+end (Redis, ledger on disk, worker, receipts), AsyncLLM one task at a time as a plain worker asks
+it, and, unless `--quick`, a bare Celery `threads` pool. Each has its own engine on the same
+processors, so they take turns, in changing order, with 64 samples in flight each (but one at a
+time); a ratio is the median over rounds of two turns side by side. The machine should have nothing
+else to do. The last line of the output is one JSON object.
 """
 
 from __future__ import annotations
@@ -168,9 +169,9 @@ def run(plan: Plan, *, with_celery: bool) -> tuple[dict[str, Any], list[Turn]]:
         configure(home, model=home / "model")
         cluster = stack.enter_context(Cluster(home=home))
         say("honeyflow is ready")
-        bare = BareEngine(model=home / "model", log=home / "engine.log")
+        engine = stack.enter_context(BareEngine(model=home / "model", log=home / "engine.log"))
         sides: dict[str, Side] = {
-            ENGINE: stack.enter_context(bare).round,
+            ENGINE: engine.round,
             HONEYFLOW: cluster.round,
         }
         say("the engine alone is ready")
@@ -180,7 +181,7 @@ def run(plan: Plan, *, with_celery: bool) -> tuple[dict[str, Any], list[Turn]]:
             celery = BareCelery(home=home, model=home / "model", redis_pid=cluster.redis_pid)
             sides[CELERY] = stack.enter_context(celery).round
             say("bare Celery is ready")
-        turns = measure(sides, cluster.one_by_one, plan)
+        turns = measure(sides, engine.one_by_one, plan)
         return {"parameters": parameters, **summarise(turns, plan)}, turns
 
 

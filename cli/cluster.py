@@ -43,7 +43,7 @@ def children(settings: Settings, *, log_dir: Path | None = None) -> list[Child]:
             name="beat",
             argv=[*_celery(), "beat", "--loglevel", "INFO", "--pidfile="],
             log=_log(log_dir, "beat"),
-            ready=True,
+            reports=False,
         ),
     ]
 

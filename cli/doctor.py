@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 import monitoring.doctor as checks
@@ -35,5 +36,6 @@ def _print(found: list[checks.Check]) -> None:
     table = Table("", "check", "finding", "how to mend it", box=None, pad_edge=False)
     marks = {True: "[green]ok[/]", False: "[red]bad[/]", None: "[yellow]note[/]"}
     for check in found:
-        table.add_row(marks[check.ok], check.name, check.message, check.how_to_mend or "")
+        # honeyflow[cpu] is no style of Rich's.
+        table.add_row(marks[check.ok], check.name, escape(check.message), escape(check.how_to_mend))
     Console(highlight=False).print(table)

@@ -12,9 +12,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ledger import Job, jobs, receipts, samples
+from ledger import Job, Transaction, bodies, jobs, receipts, samples
 from tasks import wiring
 from tasks.client import JobResult
+from tasks.errors import JobUnanswered, RequestInvalid
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -33,12 +34,13 @@ def show(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the row as JSON.")] = False,
 ) -> None:
-    """Tell a job's whole story."""
+    """Tell a job's whole story, or print exactly one part of it."""
+    part = _only_part(request=request, receipt=receipt, report=report, json=as_json)
     client = wiring.client()
     job = client.job(job_id)
     with client.ledger.read() as tx:
-        if request or report or receipt:
-            typer.echo(_bytes(tx, job, request=request, report=report), nl=False)
+        if part not in (None, "json"):
+            typer.echo(_bytes(tx, job, part), nl=False)
             return
         history = jobs.history(tx, job.id)
         drawn = samples.of(tx, job.id)
@@ -105,15 +107,43 @@ def cancel(job_id: Annotated[str, typer.Argument(help="The job's id.")]) -> None
         typer.echo(f"{job.id} is {job.state}.")
 
 
-def _bytes(tx: Any, job: Job, *, request: bool, report: bool) -> bytes:
-    from ledger import bodies
+def _only_part(**asked: bool) -> str | None:
+    """The one part that is asked for, if any.
 
-    if request:
+    Raises:
+        RequestInvalid: more than one; their bytes would run into each other.
+    """
+    parts = [name for name, wanted in asked.items() if wanted]
+    if len(parts) > 1:
+        options = " and ".join(f"--{part}" for part in parts)
+        raise RequestInvalid(
+            f"{options} exclude each other: each prints its bytes and nothing else.",
+            code="OPTIONS_EXCLUSIVE",
+            suggested_action="Ask for one at a time.",
+            details={"options": parts},
+        )
+    return parts[0] if parts else None
+
+
+def _bytes(tx: Transaction, job: Job, part: str) -> bytes:
+    """The exact bytes of a job's request, receipt or report.
+
+    Raises:
+        JobUnanswered: there is no such part of this job.
+    """
+    if part == "request":
         return jobs.request(tx, job.id)
-    if report:
-        return (bodies.get(tx, job.report_digest) if job.report_digest else None) or b""
-    row = receipts.get(tx, job.id)
-    return row.canonical if row is not None else b""
+    if part == "report":
+        data = bodies.get(tx, job.report_digest) if job.report_digest else None
+    else:
+        row = receipts.get(tx, job.id)
+        data = row.canonical if row is not None else None
+    if data is None:
+        raise JobUnanswered(
+            f"Job {job.id} is {job.state} and has no {part}.",
+            details={"job_id": job.id, "state": str(job.state)},
+        )
+    return data
 
 
 def _facts(job: Job) -> dict[str, Any]:

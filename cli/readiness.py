@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import redis
 
 from cli.supervisor import Child
-from ledger import Ledger, LedgerError, workers
+from ledger import Ledger, LedgerError, sessions, workers
 from tasks import ledger_id
 from tasks.errors import WorkerMisconfigured
+from tasks.keeper import boot_id, pid_namespace, started
 from tasks.settings import Settings
 
 FALSE_STARTS = 3
@@ -25,11 +26,15 @@ class Readiness:
 
     def mark(self, children: Sequence[Child]) -> None:
         """Mark the children that have said that they work."""
-        starting = [child for child in children if child.process is not None and not child.ready]
+        starting = [
+            (child, child.process.pid)
+            for child in children
+            if child.reports and child.process is not None and not child.ready
+        ]
         working = self._working() if starting else set()
-        for child in starting:
-            assert child.process is not None
-            child.ready = child.process.pid in working
+        for child, pid in starting:
+            if pid in working:
+                child.mark_ready()
 
     def refuse_false_starts(self, children: Sequence[Child]) -> None:
         """Give up on a child that has ended with exit code 1 again and again and never worked.
@@ -60,15 +65,27 @@ class Readiness:
             self._ledger = None
 
     def _working(self) -> set[int]:
-        """The ids of the processes of all workers that work."""
+        """The ids of those processes of this machine that are workers at work.
+
+        A number alone does not tell: it may be that of a worker elsewhere or of long ago.
+        """
         try:
             if self._ledger is None:
                 self._ledger = Ledger.open(self._settings.ledger_url)
             with self._ledger.read() as tx:
                 rows = workers.list(tx)
+                live = sessions.live(tx)
         except LedgerError:
             return set()
-        return {row.facts.get("pid", 0) for row in rows if row.state in WORKING}
+        at_work = {row.session for row in rows if row.state in WORKING}
+        return {
+            session.pid
+            for session in live
+            if session.id in at_work
+            and session.node == self._settings.node
+            and (session.boot_id, session.pid_namespace) == (boot_id(), pid_namespace())
+            and session.pid_started == started(session.pid)
+        }
 
     def _surroundings_answer(self) -> bool:
         try:

@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 FAILURES = 5
 COOLDOWN_S = 60.0
+PROVEN_S = 60.0
 _PR_SET_PDEATHSIG = 1
 
 
@@ -28,19 +29,29 @@ _PR_SET_PDEATHSIG = 1
 class Child:
     """One process to keep: how it is started, and how it has fared.
 
-    `ready` is set from outside once it does its work. A false start is an end with exit code 1
-    before it ever did; `false_starts` counts those in a row.
+    `ready` says that this run of it does its work, `worked` that one of its runs did. Whoever sees
+    it calls `mark_ready`; of a child that reports nothing, a minute's life is taken for it.
+    `failures` are the ends in a row without it, false starts those with exit code 1 of a child that
+    reports and never worked.
     """
 
     name: str
     argv: Sequence[str]
     env: Mapping[str, str] = field(default_factory=dict)
     log: Path | None = None
+    reports: bool = True
     process: subprocess.Popen[bytes] | None = None
     failures: int = 0
     false_starts: int = 0
     ready: bool = False
+    worked: bool = False
     start_at: float = 0.0
+    started_at: float = 0.0
+
+    def mark_ready(self) -> None:
+        """This run of it does its work: its row of failures is over."""
+        self.ready = self.worked = True
+        self.failures = self.false_starts = 0
 
 
 class Supervisor:
@@ -63,12 +74,15 @@ class Supervisor:
                 if time.monotonic() >= child.start_at:
                     self._start(child)
                 continue
+            if not child.reports and time.monotonic() >= child.started_at + PROVEN_S:
+                child.mark_ready()
             code = child.process.poll()
             if code is None:
                 continue
             child.process = None
             child.failures += 1
-            child.false_starts = child.false_starts + 1 if code == 1 and not child.ready else 0
+            false_start = code == 1 and child.reports and not child.worked
+            child.false_starts = child.false_starts + 1 if false_start else 0
             open_circuit = child.failures % FAILURES == 0
             wait = COOLDOWN_S if open_circuit else min(2.0 ** (child.failures - 1), 16.0)
             child.start_at = time.monotonic() + wait
@@ -94,6 +108,8 @@ class Supervisor:
             child.process = None
 
     def _start(self, child: Child) -> None:
+        child.ready = False
+        child.started_at = time.monotonic()
         output: IO[bytes] | None = child.log.open("ab") if child.log else None
         try:
             child.process = subprocess.Popen(

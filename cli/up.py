@@ -15,6 +15,7 @@ from rich.console import Console
 from cli import cluster
 from cli.readiness import Readiness
 from cli.supervisor import Supervisor
+from ledger import addresses
 from tasks import ledger_id, redis_server
 from tasks import settings as settings_module
 from tasks.errors import SettingsInvalid
@@ -36,9 +37,10 @@ def up(
         os.environ["HONEYFLOW_CONFIG"] = str(config.resolve())
     settings = settings_module.load()
     cluster.check(settings)
+    ledger_place = addresses.shown(addresses.parsed(settings.ledger_url))
     supervisor = Supervisor(cluster.children(settings), grace_s=settings.timing.grace_s + 20)
     readiness = Readiness(settings)
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
@@ -46,7 +48,7 @@ def up(
     try:
         supervisor.start()
         console.print(f"Redis   {ledger_id.address(settings)}", markup=False)
-        console.print(f"ledger  {settings.ledger_url}", markup=False)
+        console.print(f"ledger  {ledger_place}", markup=False)
         for child in supervisor.children:
             console.print(f"started {child.name}", markup=False)
         while not stopping.wait(0.5):

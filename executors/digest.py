@@ -6,11 +6,18 @@ A model directory is checked before any of it is given to an engine:
 2. it holds a `config.json` that is a JSON object;
 3. it holds no Python file, and no JSON file of it asks for code (`auto_map`);
 4. it holds weights, and not only in a format that runs code when it is read (pickle);
-5. every file that its `SHA256SUMS` lists is there with that content, where there is such a list.
+5. every engine file that its `SHA256SUMS` lists is there with that content, where there is such a
+   list.
+
+Engine files are those that can decide an answer: weights, adapters, configuration, tokenizer, chat
+template, and any file of an unknown kind. Not among them are hidden files, `SHA256SUMS`, texts for
+people (Markdown, README, LICENSE, NOTICE) and `profile.toml`, which says how a model is asked and
+has a digest of its own. The digest covers the engine files and nothing else; a list may name the
+others, and they are not held to it.
 
 Steps 2 to 5 raise `ModelInvalid`. Steps 1 to 4 cost nothing (`check_model`); step 5 and the digest
-read every byte (`model_digest`). Hidden files and `SHA256SUMS` itself are no part of a model.
-Nothing is cached on disk: a stale digest would be worse than a slow one.
+read every byte of the engine files (`model_digest`). Nothing is cached on disk: a stale digest
+would be worse than a slow one.
 """
 
 from __future__ import annotations
@@ -28,6 +35,9 @@ from executors.errors import ModelInvalid, ModelNotFound
 SUMS = "SHA256SUMS"
 SAFE_WEIGHTS = (".safetensors", ".gguf")
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+PROFILE = "profile.toml"
+TEXTS = ("readme", "license", "notice")
+TEXT_SUFFIXES = ("", ".txt", ".rst")
 CHUNK_BYTES = 1 << 22
 READERS = 4
 
@@ -84,6 +94,11 @@ def model_files(path: Path) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
+def engine_files(path: Path) -> dict[str, Path]:
+    """The files of a model that can decide an answer, by relative name, sorted."""
+    return {name: file for name, file in model_files(path).items() if _decides(PurePosixPath(name))}
+
+
 def weight_bytes(path: Path) -> int:
     """The size of a model's weights on disk, in bytes."""
     files = model_files(path).values()
@@ -93,10 +108,11 @@ def weight_bytes(path: Path) -> int:
 def model_digest(path: Path) -> str:
     """Hash a model directory as `sha256:<hex>`, after step 5.
 
-    The digest is SHA-256 over one line per file, sorted by name: `<hex> <size> <relative name>`.
+    The digest is SHA-256 over one line per engine file, sorted by name: `<hex> <size> <relative
+    name>`.
     Raises `ModelInvalid` where `SHA256SUMS` disagrees.
     """
-    files = model_files(path)
+    files = engine_files(path)
     with ThreadPoolExecutor(max_workers=READERS) as readers:
         hashes = dict(zip(files, readers.map(_hash_file, files.values()), strict=True))
     # (5) it is what it claims to be
@@ -158,9 +174,14 @@ def _check_sums(path: Path, hashes: Mapping[str, str]) -> None:
         expected, _, name = line.partition(" ")
         # The format of sha256sum: a space or an asterisk before the name, for text or binary.
         name = name[1:] if name[:1] in (" ", "*") else name
-        name = name.removeprefix("./")
+        listed = PurePosixPath(name)
         if len(expected) != 64 or not name:
             raise _invalid(path, f"line {number} of {SUMS} cannot be read", f"Rebuild {SUMS}.")
+        if listed.is_absolute() or ".." in listed.parts or "\0" in name:
+            raise _invalid(path, f"{SUMS} points outside: {name!r}", f"Rebuild {SUMS}.")
+        if not _decides(listed):
+            continue
+        name = listed.as_posix()
         found = hashes.get(name) or _hash_listed(path, name)
         if found != expected.lower():
             raise _invalid(
@@ -170,13 +191,19 @@ def _check_sums(path: Path, hashes: Mapping[str, str]) -> None:
             )
 
 
+def _decides(name: PurePosixPath) -> bool:
+    """Whether a model's file, by its relative name, can decide an answer."""
+    if any(part.startswith(".") for part in name.parts) or name.name == SUMS:
+        return False
+    suffix = name.suffix.lower()
+    text = suffix in TEXT_SUFFIXES and name.stem.lower() in TEXTS
+    return not (text or suffix == ".md" or name == PurePosixPath(PROFILE))
+
+
 def _hash_listed(path: Path, name: str) -> str:
-    """Hash a listed file that is no part of the model, such as a hidden one."""
-    relative = PurePosixPath(name)
-    if relative.is_absolute() or ".." in relative.parts or "\0" in name:
-        raise _invalid(path, f"{SUMS} points outside: {name!r}", f"Rebuild {SUMS}.")
+    """Hash a listed file that the walk did not meet, such as one in a linked folder."""
     try:
-        return _hash_file(path / relative)
+        return _hash_file(path / name)
     except OSError as error:
         raise _invalid(path, f"{name} is missing", "Copy the complete model directory.") from error
 

@@ -167,8 +167,8 @@ class LoadProgress:
 class ModelInfo:
     """What was loaded.
 
-    `model_digest` is `sha256:` over the model's files, `engine_digest` over the engine's name,
-    version and the settings that change answers; a sample is reused only where both match.
+    `model_digest` is `sha256:` over the model's engine files, `engine_digest` over the engine's
+    name, version and the settings that change answers; a sample is reused only where both match.
     """
 
     name: str

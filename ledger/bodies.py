@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 
 import sqlalchemy as sa
 
@@ -13,7 +14,9 @@ from ledger.transaction import Transaction
 JSON = "application/json"
 TEXT = "text/plain; charset=utf-8"
 
-_GET = sa.select(tables.bodies.c.data).where(tables.bodies.c.digest == sa.bindparam("wanted"))
+_GET = sa.select(tables.bodies.c.digest, tables.bodies.c.data).where(
+    tables.bodies.c.digest.in_(sa.bindparam("wanted", expanding=True))
+)
 
 
 def digest_of(data: bytes) -> str:
@@ -44,10 +47,25 @@ def get(tx: Transaction, digest: str) -> bytes | None:
     Raises:
         BodyMismatch: what is stored has another digest: the store is damaged.
     """
-    if (pending := tx.pending_body(digest)) is not None:
-        return pending
-    data = tx.execute(_GET, {"wanted": digest}).scalar_one_or_none()
-    if data is not None and digest_of(data) != digest:
+    return get_many(tx, [digest]).get(digest)
+
+
+def get_many(tx: Transaction, digests: Collection[str]) -> dict[str, bytes]:
+    """The bytes of those digests that are stored, by digest.
+
+    Raises:
+        BodyMismatch: what is stored has another digest: the store is damaged.
+    """
+    pending = {digest: tx.pending_body(digest) for digest in digests}
+    found = {digest: data for digest, data in pending.items() if data is not None}
+    if missing := [digest for digest in pending if digest not in found]:
+        for row in tx.rows(_GET, {"wanted": missing}):
+            found[row["digest"]] = _checked(row["digest"], row["data"])
+    return found
+
+
+def _checked(digest: str, data: bytes) -> bytes:
+    if digest_of(data) != digest:
         raise BodyMismatch(
             f"The bytes stored as {digest} have the digest {digest_of(data)}.",
             suggested_action="The ledger is damaged; restore these bytes from a backup.",

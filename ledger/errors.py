@@ -178,8 +178,8 @@ class IdempotencyConflict(LedgerError):
 class WorkerIdTaken(LedgerError):
     """Another live session has this worker id.
 
-    `details` names its session, node, pid, pid_started, boot_id and the seconds its lease still
-    has, so that a worker on the same node can tell whether that process is dead.
+    `details` names its session, node, pid, pid_started, pid_namespace, boot_id and the seconds its
+    lease still has, so that a worker on the same node can tell whether that process is dead.
     """
 
     code = "WORKER_ID_TAKEN"

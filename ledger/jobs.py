@@ -21,7 +21,7 @@ from ledger.sweeps import (
     resend,
     undelivered,
 )
-from ledger.views import counts, get, get_many, history, request, result
+from ledger.views import counts, ended, get, get_many, history, request, result
 from ledger.views import list_jobs as list  # noqa: A004 - callers read jobs.list
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "commit",
     "count_delivery",
     "counts",
+    "ended",
     "expire",
     "expire_due",
     "fail",

@@ -82,13 +82,15 @@ def open(  # noqa: A001 - callers read sessions.open
     node: str,
     pid: int,
     pid_started: float,
+    pid_namespace: str,
     boot_id: str,
     lease_s: float = LEASE_S,
 ) -> Session:
     """Begin a worker's run; what it was told before, as to drain, is forgotten.
 
     `pid_started` is when the process began, in any unit that tells it from a later one of that
-    number.
+    number; `pid_namespace` is what the number counts in, in any words that tell it from others of
+    its boot.
 
     Raises:
         WorkerIdTaken: a live session has the same worker id.
@@ -105,6 +107,7 @@ def open(  # noqa: A001 - callers read sessions.open
         node=node,
         pid=pid,
         pid_started=pid_started,
+        pid_namespace=pid_namespace,
         # On SQLite the lease's own clock says which boot it is; the caller's word counts elsewhere.
         boot_id=tx.boot_id or boot_id,
         lease_until=tx.lease_now + lease_s,
@@ -204,6 +207,7 @@ def _taken(tx: Transaction, session: Session) -> WorkerIdTaken:
             "node": session.node,
             "pid": session.pid,
             "pid_started": session.pid_started,
+            "pid_namespace": session.pid_namespace,
             "boot_id": session.boot_id,
             "lease_left_s": left,
         },

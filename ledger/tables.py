@@ -123,6 +123,7 @@ sessions = sa.Table(
     sa.Column("node", sa.Text, nullable=False),
     sa.Column("pid", sa.BigInteger, nullable=False),
     sa.Column("pid_started", Real, nullable=False),
+    sa.Column("pid_namespace", sa.Text, nullable=False),
     sa.Column("boot_id", sa.Text, nullable=False),
     sa.Column("lease_until", Real, nullable=False),
     sa.Column("opened_at", Real, nullable=False),

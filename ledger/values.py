@@ -239,13 +239,18 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """One run of a worker, and its lease in the store's lease clock."""
+    """One run of a worker, and its lease in the store's lease clock.
+
+    `pid` counts only within one boot and one PID namespace; `pid_namespace` is "" where none is
+    known.
+    """
 
     id: str
     worker: str
     node: str
     pid: int
     pid_started: float
+    pid_namespace: str
     boot_id: str
     lease_until: float
     opened_at: float

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -15,6 +16,7 @@ from ledger.transitions import job_of
 from ledger.values import Change, Job, storable
 
 _GET = sa.select(jobs).where(jobs.c.id.in_(sa.bindparam("ids", expanding=True)))
+_ENDED = _GET.where(jobs.c.finished_at.is_not(None))
 _DIGESTS = sa.select(jobs.c.request_digest, jobs.c.result_digest).where(
     jobs.c.id == sa.bindparam("the_job")
 )
@@ -30,9 +32,12 @@ def get(tx: Transaction, job_id: str) -> Job | None:
 
 def get_many(tx: Transaction, ids: Sequence[str]) -> list[Job]:
     """The rows of those ids that are there, in the order of the ids."""
-    rows = tx.rows(_GET, {"ids": [job_id for job_id in ids if storable(job_id)]})
-    found = {row["id"]: job_of(row) for row in rows}
-    return [found[job_id] for job_id in ids if job_id in found]
+    return _in_order(tx, _GET, ids)
+
+
+def ended(tx: Transaction, ids: Sequence[str]) -> list[Job]:
+    """The rows of those ids that have ended, in the order of the ids."""
+    return _in_order(tx, _ENDED, ids)
 
 
 def list_jobs(
@@ -98,6 +103,12 @@ def result(tx: Transaction, job_id: str) -> bytes | None:
 def counts(tx: Transaction) -> dict[tuple[str, State], int]:
     """How many jobs of each model are in each state."""
     return {(row["model"], row["state"]): row["jobs"] for row in tx.rows(_COUNTS)}
+
+
+def _in_order(tx: Transaction, query: sa.Select[Any], ids: Sequence[str]) -> list[Job]:
+    rows = tx.rows(query, {"ids": [job_id for job_id in ids if storable(job_id)]})
+    found = {row["id"]: job_of(row) for row in rows}
+    return [found[job_id] for job_id in ids if job_id in found]
 
 
 def _state(name: str) -> State:

@@ -19,8 +19,9 @@ from proofs.errors import (
     SaltInvalid,
 )
 from proofs.hashing import is_digest, salted_digest, sha256_digest
-from proofs.receipt import Receipt, confidence_score, timestamp
+from proofs.receipt import Receipt, confidence_score, require_worker_name, timestamp
 from proofs.report import build_report, parse_report
+from proofs.request import input_hash, request_bytes
 from proofs.verify import Outcome, Step, check_receipt
 
 # Under their own names these would hide their files, `proofs.canonical` and `proofs.cid`.
@@ -49,11 +50,14 @@ __all__ = [
     "cid_bytes",
     "compute_cid",
     "confidence_score",
+    "input_hash",
     "is_digest",
     "parse_canonical",
     "parse_json",
     "parse_report",
     "profile_of",
+    "request_bytes",
+    "require_worker_name",
     "salted_digest",
     "sha256_digest",
     "timestamp",

@@ -1,7 +1,8 @@
 """Proofs on the command line: `python -m proofs`, offline, with nothing but this package.
 
-- `hash FILE` prints the digest of the RFC 8785 form of a JSON file (a request's `input_hash`);
-  `--raw` that of the file's bytes as they are (a report's `report_hash`).
+- `hash FILE` prints the digest of the RFC 8785 form of a JSON file; `--request` that of the request
+  in it, its `input_hash`, where `v` is 1 if left out; `--raw` that of the file's bytes as they are
+  (a report's `report_hash`).
 - `cid FILE [--profile P]` prints the CID of the file's bytes.
 - `check RECEIPT [--report FILE] [--request FILE] [--output FILE]` takes these steps, a line each:
 
@@ -9,7 +10,7 @@
   2. report_hash: the digest of the report's bytes;
   3. ipfs_cid: the CID of the report's bytes;
   4. report: strict JSON of version 1, of this job, with this confidence;
-  5. input_hash: the digest of the request, as given and as in the report;
+  5. input_hash: the digest of the request, as in the caller's file and as in the report;
   6. output_hash: the digest of the answer, as given and as in the report;
   7. samples: the digests that the companion holds of the sample texts.
 
@@ -28,6 +29,7 @@ from proofs.canonical import canonical, parse
 from proofs.cid import CidProfile, cid
 from proofs.errors import ProofError
 from proofs.hashing import sha256_digest
+from proofs.request import request_bytes
 from proofs.verify import Outcome, check_receipt
 
 
@@ -54,7 +56,9 @@ def _parser() -> argparse.ArgumentParser:
 
     hashing = commands.add_parser("hash", help="digest of a JSON file's RFC 8785 form")
     hashing.add_argument("file", metavar="FILE")
-    hashing.add_argument("--raw", action="store_true", help="digest of the bytes as they are")
+    form = hashing.add_mutually_exclusive_group()
+    form.add_argument("--request", action="store_true", help="input_hash of the request in it")
+    form.add_argument("--raw", action="store_true", help="digest of the bytes as they are")
     hashing.set_defaults(command=_hash)
 
     naming = commands.add_parser("cid", help="CID of a file")
@@ -67,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     checking = commands.add_parser("check", help="check a receipt, and what it vouches for")
     checking.add_argument("receipt", metavar="RECEIPT")
     checking.add_argument("--report", metavar="FILE", help="the report, exactly as stored")
-    checking.add_argument("--request", metavar="FILE", help="the request as JSON")
+    checking.add_argument("--request", metavar="FILE", help="the caller's request as JSON")
     checking.add_argument("--output", metavar="FILE", help="the answer, exactly")
     checking.set_defaults(command=_check)
     return parser
@@ -75,7 +79,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _hash(options: argparse.Namespace) -> int:
     data = _read(options.file)
-    sys.stdout.write(sha256_digest(data if options.raw else canonical(parse(data))) + "\n")
+    if options.request:
+        data = request_bytes(data)
+    elif not options.raw:
+        data = canonical(parse(data))
+    sys.stdout.write(sha256_digest(data) + "\n")
     return 0
 
 

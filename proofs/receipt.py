@@ -7,7 +7,8 @@ every implementation writes the same bytes.
 - `worker_ens`: the name of the worker that answered, the one its key is published under.
 - `model`: the name of the model that answered.
 - `input_hash`: digest of the UTF-8 bytes of the RFC 8785 request as entered in the ledger;
-  `python -m proofs hash FILE` reproduces it from the caller's own file.
+  `python -m proofs hash --request FILE` reproduces it from the caller's own file, in which `v` may
+  be left out (see `proofs.request`).
 - `output_hash`: digest of the text, in UTF-8, of the accepted representative: the answer.
 - `report_hash`: digest of the stored report's exact bytes. The companion (model digest, sampler
   settings, digests of all samples, policy, profile, fence) is a member of the report, so that this
@@ -153,6 +154,16 @@ def timestamp(epoch_seconds: float) -> str:
         raise _invalid(f"timestamp: {epoch_seconds!r} is not a time in seconds") from exc
     # %Y does not pad years below 1000 on every platform; isoformat does.
     return moment.replace(tzinfo=None).isoformat() + "Z"
+
+
+def require_worker_name(name: str) -> str:
+    """Return a name that can be a receipt's `worker_ens`, unchanged.
+
+    Raises:
+        ReceiptInvalid: It cannot; a receipt under it would break its form.
+    """
+    _check_origin("worker_ens", name)
+    return name
 
 
 def _check_uuid(field: str, value: object) -> None:

@@ -7,8 +7,9 @@
 3. `ipfs_cid` is the CID of the report's bytes, under the profile its form tells, compared as bytes.
 4. The report is strict JSON of version 1, is about the receipt's job, and its confidence gives the
    receipt's `confidence_score`.
-5. `input_hash` is the digest of the RFC 8785 form of the request: of the file, where one is given,
-   and of the report's `request`, where a report is given.
+5. `input_hash` is the digest of the request: of the caller's file, where one is given, in the form
+   that the ledger holds (`proofs.request`), and of the RFC 8785 form of the report's `request`,
+   where a report is given.
 6. `output_hash` is the digest of the answer: of the file's bytes, and of the report's `answer`.
 7. Every sample text in the report has the digest its companion holds for it.
 
@@ -22,12 +23,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from proofs.canonical import canonical, parse
+from proofs.canonical import canonical
 from proofs.cid import cid, cid_bytes, profile_of
 from proofs.errors import CheckFailed, ProofError, ReportInvalid
 from proofs.hashing import sha256_digest
 from proofs.receipt import Receipt, confidence_score
 from proofs.report import check_sample_digests, parse_report
+from proofs.request import input_hash
 
 
 class Outcome(StrEnum):
@@ -73,7 +75,7 @@ def check_receipt(
     Args:
         receipt: The receipt's bytes, exactly as issued.
         report: The report's bytes, exactly as stored.
-        request: The caller's request as JSON; its spelling does not matter.
+        request: The caller's request as JSON, however it is spelled; `v` may be left out.
         output: The answer's bytes, exactly.
 
     Returns:
@@ -144,7 +146,7 @@ def _report_content(receipt: Receipt, evidence: _Evidence) -> str:
 def _input_hash(receipt: Receipt, evidence: _Evidence) -> str:
     compared = []
     if evidence.request is not None:
-        found = sha256_digest(canonical(parse(evidence.request)))
+        found = input_hash(evidence.request)
         _expect("input_hash", receipt.input_hash, found, "the given request has")
         compared.append("the given request")
     if evidence.report is not None:

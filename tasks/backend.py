@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from celery import signature, states
@@ -23,14 +23,27 @@ from celery.result import GroupResult
 from celery.utils.functional import maybe_list
 from kombu.utils.json import dumps, loads
 
-from ledger import ChordPart, ChordState, Job, Ledger, chords, samples
+from ledger import (
+    ChordPart,
+    ChordState,
+    Job,
+    Ledger,
+    LedgerError,
+    Transaction,
+    bodies,
+    chords,
+    jobs,
+    samples,
+)
 from tasks import canvas, signatures, wiring
 from tasks.celery import INFER
+from tasks.client import JobResult
 from tasks.errors import HoneyflowError
 
 logger = logging.getLogger(__name__)
 
 _LOOK_AGAIN_S = 2.0
+_BATCH = 500
 
 
 class BodyTaken(Exception):
@@ -52,11 +65,9 @@ class LedgerResultConsumer(ResultConsumer):  # type: ignore[misc]
             return
         self._looked = now
         prefix = len(_text(self._get_key_for_task("-"))) - 1
-        for key in list(self.subscribed_to):
-            task_id = _text(key)[prefix:]
-            meta = self.backend.meta_from_ledger(task_id)
-            if meta is not None and meta["status"] in self.backend.READY_STATES:
-                self.on_state_change(meta, None)
+        waited_for = [_text(key)[prefix:] for key in list(self.subscribed_to)]
+        for meta in self.backend.endings_from_ledger(waited_for):
+            self.on_state_change(meta, None)
 
 
 class LedgerBackend(RedisBackend):
@@ -78,25 +89,27 @@ class LedgerBackend(RedisBackend):
             job = client.job(task_id)
         except HoneyflowError:
             return None
-        status: str = "PENDING"
-        result: Any = None
         if job.state == "succeeded":
-            status, result = "SUCCESS", client.result_of(job).celery()
-        elif job.state in ("failed", "dead"):
-            status, result = "FAILURE", canvas.ending_error(job)
-        elif job.state in ("cancelled", "expired"):
-            status, result = "REVOKED", canvas.ending_error(job)
-        elif job.state == "running":
-            status, result = _progress(client.ledger, job)
-        elif job.fence > 0:
-            status = "RETRY"
-        meta: dict[str, Any] = {
-            "status": status,
-            "result": result,
-            "traceback": None,
-            "children": [],
-        }
-        return {**meta, "task_id": task_id, "date_done": None}
+            return _success(job, client.result_of(job))
+        if job.ended:
+            return _failure(job)
+        if job.state == "running":
+            return _meta(job, *_progress(client.ledger, job))
+        return _meta(job, "RETRY" if job.fence > 0 else "PENDING", None)
+
+    def endings_from_ledger(self, task_ids: Sequence[str]) -> list[dict[str, Any]]:
+        """What Celery would tell of those tasks that have ended; nothing while it is away.
+
+        One transaction, and two statements for each 500 tasks.
+        """
+        metas: list[dict[str, Any]] = []
+        try:
+            with _ledger().read() as tx:
+                for start in range(0, len(task_ids), _BATCH):
+                    metas += _endings(tx, task_ids[start : start + _BATCH])
+        except (HoneyflowError, LedgerError) as error:
+            logger.debug("the ledger was not read to its end: %s", error)
+        return metas
 
     def exception_to_python(self, exc: Any) -> Any:
         """Rebuild our own errors with all their parts; leave the rest to Celery."""
@@ -246,6 +259,30 @@ def _arranged(header: Any, results: Mapping[str, Any]) -> list[Any]:
 
 def _ledger() -> Ledger:
     return wiring.client().ledger
+
+
+def _endings(tx: Transaction, task_ids: Sequence[str]) -> Iterator[dict[str, Any]]:
+    ended = jobs.ended(tx, task_ids)
+    stored = bodies.get_many(tx, [job.result_digest for job in ended if job.result_digest])
+    for job in ended:
+        if job.state != "succeeded":
+            yield _failure(job)
+        elif job.result_digest in stored:
+            yield _success(job, JobResult.from_bytes(stored[job.result_digest]))
+
+
+def _success(job: Job, result: JobResult) -> dict[str, Any]:
+    return _meta(job, "SUCCESS", result.celery())
+
+
+def _failure(job: Job) -> dict[str, Any]:
+    status = "FAILURE" if job.state in ("failed", "dead") else "REVOKED"
+    return _meta(job, status, canvas.ending_error(job))
+
+
+def _meta(job: Job, status: str, result: Any) -> dict[str, Any]:
+    told = {"task_id": job.id, "status": status, "result": result}
+    return {**told, "traceback": None, "children": [], "date_done": None}
 
 
 def _progress(ledger: Any, job: Job) -> tuple[str, Mapping[str, Any]]:

@@ -8,7 +8,7 @@ health. Celery's side of it is `tasks/pool.py`. Nothing here blocks the loop: wh
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import functools
 import itertools
 import logging
 import random
@@ -19,13 +19,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-import redis
-
 import executors
-from executors import Completion, EngineConfig, Executor, HealthState, LoadProgress
+from executors import Completion, EngineConfig, Executor, LoadProgress
 from ledger import Claim, LedgerError, Transaction, jobs
-from routing import INGEST, list_keys
-from tasks import canvas, ledger_id, publish
+from tasks import canvas, publish
 from tasks.client import Client
 from tasks.keeper import Keeper
 from tasks.places import NEW_JOB, Places
@@ -33,6 +30,7 @@ from tasks.runner import Ending, Runner
 from tasks.scribe import Scribe
 from tasks.slots import Slot
 from tasks.stream import EventSink, EventWriter
+from tasks.watches import Watches
 
 logger = logging.getLogger(__name__)
 
@@ -67,21 +65,20 @@ class EngineHost:
         self._keeper = keeper
         self._writer = writer
         self._worker_ens = worker_ens
-        self._queues = queues
         self._on_engine_lost = on_engine_lost
-        self._on_free = on_free
+        self.on_free = on_free
         self._timing = client.settings.timing
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._turn, name="engine-loop", daemon=True)
         self._pids = itertools.count(1)
-        self._watches: list[asyncio.Task[None]] = []
-        self._engine_lost = False
+        self._watches = Watches(self, client=client, keeper=keeper, queues=queues)
+        self.engine_lost = False
         self.finisher = ThreadPoolExecutor(max_workers=1, thread_name_prefix="finisher")
         self.slots: dict[int, Slot] = {}
         self.executor: Executor[Completion] = executors.create(config)
         self.places = Places(total=max(1, int(config.max_num_seqs * OVERBOOKING)))
         self.typical_wave = 3
-        self._urgent = 0
+        self.urgent = 0
         self._ended: deque[float] = deque(maxlen=self.places.total)
         self._runner: Runner | None = None
 
@@ -107,12 +104,12 @@ class EngineHost:
             sink=lambda job_id: EventSink(job_id, self._writer),
             jitter=random.random,
         )
-        self.call(self._start_watches()).result()
+        self.call(self._watches.start()).result()
 
     def admit(self, slot: Slot) -> None:
         """Take a message from Celery; the job is claimed when its first wave fits."""
         self.slots[slot.pid] = slot
-        self._urgent = max(0, self._urgent - 1)
+        self.urgent = max(0, self.urgent - 1)
         self._loop.call_soon_threadsafe(self._spawn, slot)
 
     def next_pid(self) -> int:
@@ -130,14 +127,14 @@ class EngineHost:
         can_start = -(-self.places.free // max(1, self.typical_wave))
         since = time.monotonic() - RESERVE_S
         lately = sum(ended > since for ended in tuple(self._ended))
-        return max(0, can_start + lately - waiting, self._urgent)
+        return max(0, can_start + lately - waiting, self.urgent)
 
     def stop_all(self, reason: str) -> None:
         """Stop every job: `drain` hands them back, `lost` and `engine` leave the ledger alone."""
 
         def stop() -> None:
             for pid in tuple(self.slots):
-                self._stop_slot(pid, reason)
+                self.stop_slot(pid, reason)
 
         self._loop.call_soon_threadsafe(stop)
 
@@ -199,7 +196,7 @@ class EngineHost:
             self._ended.append(time.monotonic())
             if ending is None:
                 self.slots.pop(slot.pid, None)
-                self._on_free()
+                self.on_free()
             else:
                 self.finisher.submit(_logged(lambda: self._finish(slot, ending)))
 
@@ -216,7 +213,7 @@ class EngineHost:
         assert self._runner is not None
         ending = await self._runner.run(claim, slot.hold)
         if ending.state == "engine_dead":
-            self._lose_engine(str((ending.error or {}).get("message", "the engine died")))
+            self.lose_engine(str((ending.error or {}).get("message", "the engine died")))
         return ending
 
     async def _claim(self, slot: Slot) -> Claim | None:
@@ -231,15 +228,16 @@ class EngineHost:
             self.finisher.submit(_logged(slot.drop))
             return None
         while True:
+            claim = functools.partial(
+                jobs.claim, session=self._keeper.session, job_id=slot.job_id, number=slot.number
+            )
+            writing = self._scribe.submit(claim)
             try:
-                answer = await self._scribe.write(
-                    lambda tx: jobs.claim(
-                        tx,
-                        session=self._keeper.session,
-                        job_id=slot.job_id,
-                        number=slot.number,
-                    )
-                )
+                answer = await asyncio.shield(asyncio.wrap_future(writing))
+            except asyncio.CancelledError:
+                if not writing.cancel():
+                    writing.add_done_callback(self._give_back)
+                raise
             except LedgerError as error:
                 # Held unacked: the place stays taken, so no more is consumed meanwhile.
                 logger.warning("job %s cannot be claimed yet: %s", slot.job_id, error)
@@ -254,99 +252,60 @@ class EngineHost:
             self.finisher.submit(_logged(slot.drop))
             return None
 
+    def _give_back(self, writing: Future[Any]) -> None:
+        """Hand back what was claimed for a slot that was dropped meanwhile. Scribe's thread."""
+        if writing.exception() is None and isinstance(answer := writing.result(), Claim):
+            self.hand_back(answer.job.id, answer.job.fence)
+
+    def hand_back(self, job_id: str, fence: int) -> None:
+        """Put a job that this session holds and nobody runs back into its queue."""
+        hand_back = functools.partial(jobs.hand_back, job_id=job_id, fence=fence, reason="dropped")
+
+        def send_again(writing: Future[bool]) -> None:
+            if writing.exception() is None and writing.result():
+                self.finisher.submit(_logged(lambda: self._send_again(job_id)))
+
+        self._scribe.submit(hand_back).add_done_callback(send_again)
+
+    def _send_again(self, job_id: str) -> None:
+        queued = self._client.job(job_id)
+        publish.send(self._client.app, [queued], ledger_uuid=self._client.ledger.uuid)
+
     def _finish(self, slot: Slot, ending: Ending) -> None:
         """Give the result to Celery, set off what waits for it, free the slot. Finisher thread."""
         try:
             if ending.state in ("succeeded", "failed", "cancelled", "expired", "dead"):
                 self._deliver(ending)
             elif ending.state == "queued":
-                handed_back = self._client.job(slot.job_id)
-                publish.send(self._client.app, [handed_back], ledger_uuid=self._client.ledger.uuid)
+                self._send_again(slot.job_id)
         except Exception as error:
             # Not lost: the reconciler delivers what has no delivered_at.
             logger.warning("job %s is done but not delivered yet: %s", slot.job_id, error)
         finally:
             slot.finish(ending)
             self.slots.pop(slot.pid, None)
-            self._on_free()
+            self.on_free()
 
     def _deliver(self, ending: Ending) -> None:
         canvas.continue_from(self._client.app, self._client, ending.job, result=ending.result)
         self._scribe.submit_item(_mark_delivered, ending.job.id)
 
-    def _stop_slot(self, pid: int, reason: str) -> None:
+    def stop_slot(self, pid: int, reason: str) -> None:
+        """Stop one job; the reason decides what becomes of it. On the loop."""
         slot = self.slots.get(pid)
         if slot is None or slot.task is None or slot.hold.stopping is not None:
             return
         slot.hold.stopping = reason
         slot.task.cancel()
 
-    async def _start_watches(self) -> None:
-        self._watches = [
-            self._loop.create_task(watch)
-            for watch in (self._tick(), self._attend(), self._watch_urgent(), self._watch_engine())
-        ]
-
-    async def _tick(self) -> None:
-        while True:
-            self._keeper.tick("engine-loop")
-            await asyncio.sleep(1.0)
-
-    async def _attend(self) -> None:
-        """Look at the cancel flags of everything that runs here, in one query."""
-        ledger = self._client.ledger
-
-        def look() -> Any:
-            with ledger.read() as tx:
-                return jobs.attention(tx, self._keeper.session)
-
-        while True:
-            await asyncio.sleep(self._timing.attention_s)
-            running = {s.job_id: s.pid for s in tuple(self.slots.values()) if s.claimed}
-            if not running:
-                continue
-            try:
-                flags = await asyncio.to_thread(look)
-            except LedgerError as error:
-                logger.warning("the cancel flags cannot be read: %s", error)
-                continue
-            for job_id in flags.cancel:
-                if job_id in running:
-                    self._stop_slot(running[job_id], "cancel")
-
-    async def _watch_urgent(self) -> None:
-        """Count the interactive jobs in the broker while only the places kept for them are free."""
-        keys = [list_keys(queue)[0] for queue in self._queues if queue != INGEST]
-
-        def look() -> int:
-            with ledger_id.connect(self._client.settings) as broker:
-                return sum(broker.llen(key) for key in keys)
-
-        while True:
-            await asyncio.sleep(self._timing.attention_s)
-            urgent = 0
-            if 0 < self.places.free <= self.places.kept:
-                with contextlib.suppress(redis.RedisError, OSError):
-                    urgent = min(await asyncio.to_thread(look), self.places.free)
-            self._urgent = urgent
-            if urgent:
-                self._on_free()
-
-    async def _watch_engine(self) -> None:
-        while True:
-            await asyncio.sleep(self._timing.engine_check_s)
-            health = self.executor.health()
-            if health.state in (HealthState.DEAD, HealthState.STUCK):
-                self._lose_engine(health.reason or f"the engine is {health.state}")
-                return
-
-    def _lose_engine(self, reason: str) -> None:
-        if self._engine_lost:
+    def lose_engine(self, reason: str) -> None:
+        """Take the engine for lost: stop every job, and say so once. On the loop."""
+        if self.engine_lost:
             return
-        self._engine_lost = True
+        self.engine_lost = True
         logger.critical("the engine is lost: %s", reason)
         for pid in tuple(self.slots):
-            self._stop_slot(pid, "engine")
+            self.stop_slot(pid, "engine")
         self._on_engine_lost(reason)
 
 

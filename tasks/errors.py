@@ -12,6 +12,7 @@ HoneyflowError
 ├── LedgerAway                the ledger does not answer
 ├── LedgerMismatch            client and workers use different ledgers; names both places
 ├── JobNotFound               no such job
+├── JobUnanswered             the job has no answer, and so no receipt and no report
 ├── JobConflict               the id or the idempotency key is taken by another request
 ├── JobFailed                 the job ended without an answer; carries its own code
 ├── JobCancelled              somebody cancelled it
@@ -160,6 +161,14 @@ class JobNotFound(HoneyflowError):
     code = "JOB_NOT_FOUND"
     http_status = 404
     suggested_action = "Check the id with `honeyflow job list`."
+
+
+class JobUnanswered(HoneyflowError):
+    """The job has no answer, and so no receipt and no report."""
+
+    code = "JOB_UNANSWERED"
+    http_status = 404
+    suggested_action = "See `honeyflow job show` for what became of it."
 
 
 class JobConflict(HoneyflowError):

@@ -15,8 +15,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from ledger import Job, Ledger, LedgerError, Session, sessions, workers
 from tasks.settings import Timing
 
@@ -68,7 +66,8 @@ class Keeper:
                 worker=self._worker,
                 node=self._node,
                 pid=os.getpid(),
-                pid_started=psutil.Process().create_time(),
+                pid_started=started(os.getpid()) or 0.0,
+                pid_namespace=pid_namespace(),
                 boot_id=boot_id(),
                 lease_s=self._timing.lease_s,
             )
@@ -103,25 +102,32 @@ class Keeper:
 
     def _run(self) -> None:
         while not self._stopping.wait(self._timing.renew_s):
-            stalled = self._stalled()
-            if stalled > self._timing.stall_exit_s:
-                logger.critical("a loop has not turned for %.0f s; ending this worker", stalled)
-                os._exit(1)
-            if stalled > self._timing.stall_s:
-                logger.error("a loop has not turned for %.0f s; the lease is not renewed", stalled)
-                continue
             try:
-                self._renew()
+                self._turn()
             except LedgerError as error:
                 logger.warning("the lease could not be renewed: %s", error)
+            except Exception:
+                logger.exception("the keeper met something unexpected")
+
+    def _turn(self) -> None:
+        stalled = self._stalled()
+        if stalled > self._timing.stall_exit_s:
+            logger.critical("a loop has not turned for %.0f s; ending this worker", stalled)
+            os._exit(1)
+        if stalled > self._timing.stall_s:
+            logger.error("a loop has not turned for %.0f s; the lease is not renewed", stalled)
+            return
+        self._renew()
 
     def _renew(self) -> None:
         with self._ledger.write() as tx:
             kept = sessions.renew(tx, self.session, lease_s=self._timing.lease_s)
         if not kept:
             logger.error("session %s was lost; its jobs belong to others now", self.session)
-            self._on_lost()
-            self.open()
+            try:
+                self._on_lost()
+            finally:
+                self.open()
         if time.monotonic() - self._beaten >= self._timing.heartbeat_s:
             self.beat()
 
@@ -138,18 +144,51 @@ class Keeper:
 
 
 def process_is_gone(session: Session) -> bool:
-    """Whether a session's process is known to have died; only this machine's can be known."""
-    if session.boot_id != boot_id():
+    """Whether a session's process is known to have died; of others only their lease tells.
+
+    Known are the processes of this boot and this PID namespace: all containers of a host share the
+    one and none the other, and the same number is another process in each.
+    """
+    if not session.pid_namespace:
+        return False
+    if (session.boot_id, session.pid_namespace) != (boot_id(), pid_namespace()):
         return False
     try:
-        process = psutil.Process(session.pid)
-        replaced = process.create_time() != session.pid_started
-        return replaced or process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
+        return started(session.pid) != session.pid_started
+    except OSError:
+        return False
+
+
+def started(pid: int) -> float | None:
+    """When a process that runs here began, in ticks since the boot; None for one that is gone.
+
+    Not a time of day: whenever the clock is set, every process's would be another.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    state, *numbers = stat.rpartition(")")[2].split()
+    return None if state in "ZX" else float(numbers[18])
 
 
 @functools.cache
 def boot_id() -> str:
-    """The id of this boot of the machine; a new one voids every session on SQLite."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    """The id of this boot of the machine, "" where there is none.
+
+    A new one voids every session on SQLite.
+    """
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def pid_namespace() -> str:
+    """The PID namespace of this process; "" where /proc does not tell, or is another's."""
+    try:
+        if str(Path("/proc/self").readlink()) != str(os.getpid()):
+            return ""
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return ""

@@ -69,5 +69,21 @@ def _away(settings: Settings, error: Exception) -> BrokerUnavailable:
 
 def address(settings: Settings) -> str:
     """The broker's address without its password."""
-    head, at, tail = settings.redis_url.rpartition("@")
-    return f"{head.partition('://')[0]}://{tail}" if at else settings.redis_url
+    return shown(settings.redis_url)
+
+
+def shown(url: str) -> str:
+    """An address of Redis without its user and password, wherever they stand in it."""
+    scheme, mark, rest = url.partition("://")
+    if not mark:
+        return url.rpartition("@")[2]
+    if "socket" in scheme:
+        # A path may hold an @ of its own.
+        host, slash, path = rest.partition("/")
+        rest = f"{host.rpartition('@')[2]}{slash}{path}"
+    else:
+        # Everything before the last @: a password may hold a slash that nobody has quoted.
+        rest = rest.rpartition("@")[2]
+    place, _, query = rest.partition("?")
+    kept = [part for part in query.split("&") if part and "password" not in part.partition("=")[0]]
+    return f"{scheme}{mark}{place}" + (f"?{'&'.join(kept)}" if kept else "")

@@ -13,7 +13,6 @@ import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from celery.concurrency.base import BasePool, apply_target
@@ -27,6 +26,7 @@ from tasks.celery import INFER
 from tasks.engine_host import EngineHost
 from tasks.errors import HoneyflowError, adopt, describe
 from tasks.keeper import Keeper
+from tasks.lane import Lane
 from tasks.reconcile import Reconciler
 from tasks.redis_check import require_safe
 from tasks.scribe import Scribe
@@ -55,9 +55,7 @@ class EnginePool(BasePool):
         self.settings = wiring.settings()
         self.pin = pinning.current()
         self.consuming = True
-        self.lane = ThreadPoolExecutor(LANE_THREADS, thread_name_prefix="lane")
-        self.lane_waiting = 0
-        self._lane_lock = threading.Lock()
+        self.lane = Lane(threads=LANE_THREADS, on_done=self._wake_hub)
         self._undo: list[Any] = []
         try:
             self._start_services()
@@ -150,12 +148,12 @@ class EnginePool(BasePool):
     ) -> Any:
         """Take one message from Celery, on the hub thread; never waits."""
         if args[0] != INFER:
-            return self._in_lane(apply_target, target, args, kwargs, callback, accept_callback)
+            return self.lane.submit(apply_target, target, args, kwargs, callback, accept_callback)
         request = accept_callback.__self__
         if publish.HEADER not in request.request_dict:
-            return self._in_lane(ingest.enter, self.client, request)
+            return self.lane.submit(ingest.enter, self.client, request)
         if self.host is None:
-            return self._in_lane(ingest.send_on, self.client, request)
+            return self.lane.submit(ingest.send_on, self.client, request)
         slot = Slot(
             pid=self.host.next_pid(),
             request=request,
@@ -165,28 +163,13 @@ class EnginePool(BasePool):
         self.host.admit(slot)
         return slot
 
-    def _in_lane(self, work: Any, *args: Any) -> Any:
-        with self._lane_lock:
-            self.lane_waiting += 1
-        future = self.lane.submit(work, *args)
-
-        def done(_: Any) -> None:
-            with self._lane_lock:
-                self.lane_waiting -= 1
-            if (error := future.exception()) is not None:
-                logger.error("a task's bookkeeping failed", exc_info=error)
-            self._wake_hub()
-
-        future.add_done_callback(done)
-        return future
-
     @property
     def num_processes(self) -> int:
         """How many messages may be in hand: those that are, and the room for more."""
         if not self.consuming:
             return 0
         in_hand = len(worker_state.reserved_requests)
-        lane = max(0, LANE_BACKLOG - self.lane_waiting)
+        lane = max(0, LANE_BACKLOG - self.lane.open)
         if self.host is None:
             return in_hand + lane
         return in_hand + (min(self.host.room, 512) if lane else 0)
@@ -220,14 +203,16 @@ class EnginePool(BasePool):
     def on_stop(self) -> None:
         """Drain within the grace time, hand back the rest, stop the engine. Idempotent."""
         self.consuming = False
+        # None while nobody asked, else the exit code, which may be 0.
+        cold = worker_state.should_terminate is not None
+        patience = 0.0 if cold else self.settings.timing.grace_s
+        until = time.monotonic() + patience
         if self.host is not None:
-            # None while nobody asked, else the exit code, which may be 0.
-            cold = worker_state.should_terminate is not None
-            patience = 0.0 if cold else self.settings.timing.grace_s
             drain.wait(self.host, self.hub, self.keeper, patience_s=patience)
             self.host.stop_all("drain")
             drain.wait(self.host, self.hub, self.keeper, patience_s=10.0)
-        self.lane.shutdown(wait=True, cancel_futures=True)
+        if not self.lane.stop(patience_s=max(0.5, until - time.monotonic())):
+            logger.warning("a task has not ended within the grace time and is left")
         self._stop_services()
         drain.run_acks(self.hub)
 

@@ -8,8 +8,9 @@ the broker lost; deliver what ended undelivered.
 from __future__ import annotations
 
 import logging
+import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import redis
 from kombu.exceptions import OperationalError
@@ -26,7 +27,9 @@ logger = logging.getLogger(__name__)
 
 LEASE = "reconciler"
 MISMATCHES = 2
+LOOK_AGAIN = 15
 BATCH = 500
+_ID = re.compile(rb'"id\\*": ?\\*"([0-9a-f-]{36})')
 _AWAY = (LedgerError, BrokerUnavailable, redis.RedisError, OperationalError, OSError)
 
 
@@ -120,17 +123,21 @@ class Reconciler:
             return jobs.release_due(tx, limit=BATCH)
 
     def _find_lost(self) -> list[Job]:
-        """Jobs that are queued in the ledger and in no list of the broker."""
-        patience = self._timing.resend_after_s
+        """Jobs that are queued in the ledger and named by no message in the broker."""
         with self._client.ledger.read() as tx:
-            expected = jobs.queued_by_queue(tx, older_than=patience)
+            expected = jobs.queued_by_queue(tx, older_than=0.0)
+            overdue = jobs.queued_by_queue(tx, older_than=self._timing.resend_after_s)
         suspects: list[str] = []
         with ledger_id.connect(self._client.settings) as client:
-            for queue, count in expected.items():
-                there = sum(client.llen(key) for key in list_keys(queue))
-                self._mismatches[queue] = self._mismatches.get(queue, 0) + 1 if there < count else 0
-                if self._mismatches[queue] >= MISMATCHES:
-                    self._mismatches[queue] = 0
+            # All that is queued is counted, lest young messages stand for one that was lost.
+            short = {
+                queue
+                for queue in overdue
+                if sum(client.llen(key) for key in list_keys(queue)) < expected.get(queue, 0)
+            }
+            self._mismatches = {queue: self._mismatches.get(queue, 0) + 1 for queue in short}
+            for queue, count in self._mismatches.items():
+                if count == MISMATCHES or count % LOOK_AGAIN == 0:
                     suspects += self._missing(client, queue)
         if not suspects:
             return []
@@ -150,19 +157,15 @@ class Reconciler:
             if ended is not None:
                 age = max(older_than, tx.now - ended)
                 orphans.update(jobs.queued_ids(tx, queue=queue, older_than=age, limit=limit))
-        lists: list[list[bytes]] = [
-            client.lrange(key, 0, -1)  # type: ignore[misc]
-            for key in list_keys(queue)
-        ]
-        listed = b"".join(element for elements in lists for element in elements)
+        # In the order in which a message moves, so that none is missed between two looks.
+        listed = _ids(element for key in list_keys(queue) for element in _list(client, key))
         # Popped and not yet claimed: a worker holds it until its first wave fits. Whose hand that
         # is the broker does not say, so what was sent before a worker ended may have gone with it.
-        in_hand = b"".join(client.hvals("unacked"))  # type: ignore[arg-type]
+        in_hand = _ids(client.hvals("unacked"))  # type: ignore[arg-type]
         return [
             job_id
             for job_id in ids
-            if job_id.encode() not in listed
-            and (job_id in orphans or job_id.encode() not in in_hand)
+            if job_id not in listed and (job_id in orphans or job_id not in in_hand)
         ]
 
     def _deliver(self) -> None:
@@ -193,3 +196,13 @@ class Reconciler:
 
     def _send(self, queued: Sequence[Job]) -> None:
         publish.send(self._client.app, queued, ledger_uuid=self._client.ledger.uuid)
+
+
+def _list(client: redis.Redis, key: str) -> list[bytes]:
+    elements: list[bytes] = client.lrange(key, 0, -1)  # type: ignore[assignment]
+    return elements
+
+
+def _ids(messages: Iterable[bytes]) -> set[str]:
+    """The task ids of messages as kombu keeps them, on a list or, quoted again, as unacked."""
+    return {found.decode() for message in messages for found in _ID.findall(message)}

@@ -78,9 +78,9 @@ class Settings:
     """What one process needs to know about its surroundings."""
 
     data_dir: Path
-    redis_url: str
+    redis_url: str = field(repr=False)  # it may hold a password
     redis_embedded: bool
-    ledger_url: str
+    ledger_url: str = field(repr=False)  # and so may this
     node: str
     worker_ens: str | None = None
     epoch: int = 0
@@ -136,7 +136,7 @@ def read(environ: Mapping[str, str]) -> Settings:
         ledger_url=values.text("ledger_url", "HONEYFLOW_LEDGER_URL")
         or f"sqlite:///{data_dir}/ledger.db",
         node=values.name("node", "HONEYFLOW_NODE") or _node(),
-        worker_ens=values.text("worker_ens", "WORKER_ENS"),
+        worker_ens=values.worker_name("worker_ens", "WORKER_ENS"),
         epoch=values.count("epoch", 0),
         cid_profile=values.choice("cid_profile", tuple(CidProfile)) or "unixfs-v0-2015",
         gpu_model_assignments=values.assignments("gpu_model_assignments"),

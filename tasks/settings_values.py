@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from proofs import ReceiptInvalid, require_worker_name
 from routing import NameInvalid, validate_node_name
 from tasks.errors import SettingsInvalid
 
@@ -41,10 +42,22 @@ class Values:
             return validate_node_name(value)
         except NameInvalid as error:
             named = variable if self._environ.get(variable) else key
-            raise SettingsInvalid(
-                f"{self._place(named)}: {named}: {error.message}",
-                suggested_action=error.suggested_action,
-                details={"place": self._place(named), "key": named},
+            raise self._refused(named, error.message, error.suggested_action) from error
+
+    def worker_name(self, key: str, variable: str) -> str | None:
+        """A text that a receipt can name its worker by."""
+        value = self.text(key, variable)
+        if value is None:
+            return None
+        try:
+            return require_worker_name(value)
+        except ReceiptInvalid as error:
+            named = variable if self._environ.get(variable) else key
+            raise self._refused(
+                named,
+                f"{error.message.removeprefix('worker_ens: ')}.",
+                f"Name the worker without spaces, plus signs and slashes: {named} = "
+                '"bee1.example.eth".',
             ) from error
 
     def choice(self, key: str, choices: Sequence[str]) -> str | None:
@@ -138,6 +151,13 @@ class Values:
         """Where a key stands; variables are written in capitals."""
         variable = key.partition(":")[0].isupper()
         return "the environment" if variable or self._file is None else str(self._file)
+
+    def _refused(self, key: str, reason: str, action: str) -> SettingsInvalid:
+        return SettingsInvalid(
+            f"{self._place(key)}: {key}: {reason}",
+            suggested_action=action,
+            details={"place": self._place(key), "key": key},
+        )
 
     def _wrong(self, key: str, wanted: str, value: Any) -> SettingsInvalid:
         return SettingsInvalid(

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import logging
-import queue
 import threading
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 MAX_EVENTS = 10_000
 EXPIRES_S = 600
+MAX_WAITING = 10_000
+_GROUP = 512
 
 
 def key(job_id: str) -> str:
@@ -75,13 +77,19 @@ class EventSink:
 
 
 class EventWriter:
-    """One thread that writes events in pipelines; losing events never hurts a job."""
+    """One thread that writes events in pipelines; losing events never hurts a job.
+
+    At most `MAX_WAITING` wait; then the oldest are dropped. What is lost is logged once per outage,
+    at its begin and at its end.
+    """
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
-        self._waiting: queue.SimpleQueue[tuple[str, str, dict[str, Any]] | None] = (
-            queue.SimpleQueue()
-        )
+        self._waiting: deque[tuple[str, str, dict[str, Any]]] = deque()
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._failing = False
+        self._lost = 0
         self._thread = threading.Thread(target=self._run, name="events", daemon=True)
 
     def start(self) -> None:
@@ -90,36 +98,59 @@ class EventWriter:
 
     def stop(self) -> None:
         """Write what is waiting and stop."""
-        self._waiting.put(None)
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
         self._thread.join(timeout=10)
 
     def put(self, job_id: str, kind: str, data: dict[str, Any]) -> None:
         """Queue one event."""
-        self._waiting.put((job_id, kind, data))
+        with self._changed:
+            if len(self._waiting) >= MAX_WAITING:
+                self._waiting.popleft()
+                self._lost += 1
+            self._waiting.append((job_id, kind, data))
+            self._changed.notify()
 
     def _run(self) -> None:
-        while (first := self._waiting.get()) is not None:
-            group = [first]
-            while len(group) < 512 and not self._waiting.empty():
-                following = self._waiting.get()
-                if following is None:
-                    self._write(group)
-                    return
-                group.append(following)
-            self._write(group)
+        while group := self._take():
+            try:
+                self._write(group)
+            except Exception as error:
+                self._count_lost(len(group), error)
+            else:
+                self._tell_lost()
+
+    def _take(self) -> list[tuple[str, str, dict[str, Any]]]:
+        """Wait for events; none when the writer is to stop and all are written."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._stopping)
+            return [self._waiting.popleft() for _ in range(min(_GROUP, len(self._waiting)))]
 
     def _write(self, group: list[tuple[str, str, dict[str, Any]]]) -> None:
-        try:
-            with self._client.pipeline(transaction=False) as pipe:
-                for job_id, kind, data in group:
-                    told = json.dumps(data, ensure_ascii=False)
-                    fields: Any = {"kind": kind, "data": told}
-                    pipe.xadd(key(job_id), fields, maxlen=MAX_EVENTS, approximate=True)
-                for job_id in {job_id for job_id, _, _ in group}:
-                    pipe.expire(key(job_id), EXPIRES_S)
-                pipe.execute()
-        except redis.RedisError as error:
-            logger.warning("%d live events were lost: %s", len(group), error)
+        with self._client.pipeline(transaction=False) as pipe:
+            for job_id, kind, data in group:
+                told = json.dumps(data, ensure_ascii=False)
+                fields: Any = {"kind": kind, "data": told}
+                pipe.xadd(key(job_id), fields, maxlen=MAX_EVENTS, approximate=True)
+            for job_id in {job_id for job_id, _, _ in group}:
+                pipe.expire(key(job_id), EXPIRES_S)
+            pipe.execute()
+
+    def _count_lost(self, number: int, error: Exception) -> None:
+        with self._changed:
+            self._lost += number
+        if not self._failing:
+            expected = isinstance(error, redis.RedisError | OSError)
+            logger.warning("live events are being lost: %s", error, exc_info=not expected)
+        self._failing = True
+
+    def _tell_lost(self) -> None:
+        with self._changed:
+            lost, self._lost = self._lost, 0
+        if lost:
+            logger.warning("%d live events were lost", lost)
+        self._failing = False
 
 
 def read(

@@ -7,8 +7,9 @@ from typing import Any
 
 from celery.signals import celeryd_init, task_revoked
 from celery.worker.consumer import Consumer as CeleryConsumer
-from celery.worker.control import Panel
+from celery.worker.control import Panel, inspect_command
 
+from tasks import ledger_id
 from tasks.pool import EnginePool, set_worker_name
 
 logger = logging.getLogger(__name__)
@@ -38,6 +39,16 @@ class Consumer(CeleryConsumer):
 def this_pool() -> EnginePool | None:
     """The pool of this process, if it is one of ours."""
     return _pools[-1] if _pools else None
+
+
+@inspect_command()
+def stats(state: Any, **_: Any) -> dict[str, Any]:
+    """Celery's `inspect stats`, without the password that a socket's address may hold."""
+    told: dict[str, Any] = state.consumer.controller.stats()
+    broker = told.get("broker") or {}
+    if "://" in str(broker.get("hostname")):
+        broker["hostname"] = ledger_id.shown(broker["hostname"])
+    return told
 
 
 @celeryd_init.connect

@@ -62,13 +62,20 @@ def write_script(home: Path, model: str, script: Mapping[str, Any]) -> None:
 
 
 class Worker:
-    """One `celery -A tasks worker` process."""
+    """One `celery -A tasks worker` process; `inside` is a command that runs it, as `unshare`."""
 
-    def __init__(self, home: Path, options: Sequence[str], env: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        home: Path,
+        options: Sequence[str],
+        env: Mapping[str, str],
+        *,
+        inside: Sequence[str] = (),
+    ) -> None:
         self.log = home / f"worker-{time.monotonic_ns()}.log"
         with self.log.open("wb") as output:
             self.process = subprocess.Popen(
-                [str(BIN / "celery"), "-A", "tasks", "worker", "-l", "INFO", *options],
+                [*inside, str(BIN / "celery"), "-A", "tasks", "worker", "-l", "INFO", *options],
                 env={**os.environ, "HONEYFLOW_CONFIG": str(home / "honeyflow.toml"), **env},
                 cwd=home,
                 stdin=subprocess.DEVNULL,

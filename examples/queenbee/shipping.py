@@ -64,7 +64,7 @@ def reproduce(model: str) -> str:
 
 
 def write_sums(directory: Path) -> None:
-    """Write `SHA256SUMS` over every other file of the directory."""
+    """Write `SHA256SUMS` over every other file; a worker holds the engine files to it alone."""
     lines = [f"{digest(path)}  {path.name}\n" for path in shipped(directory)]
     (directory / SUMS).write_text("".join(lines), encoding="utf-8")
 

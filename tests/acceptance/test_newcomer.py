@@ -31,6 +31,12 @@ def ours(folder: Path) -> list[psutil.Process]:
     return [process for process in found if process.pid != os.getpid()]
 
 
+def readme_blocks(language: str) -> list[str]:
+    """The README's blocks of code in a language, in order."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Path]:
     """A home with Redis and two fake models."""
@@ -41,11 +47,13 @@ def home(tmp_path: Path) -> Iterator[Path]:
         yield tmp_path
 
 
-def run(home: Path, *words: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+def run(
+    home: Path, *words: str, timeout: float = 60, **env: str
+) -> subprocess.CompletedProcess[str]:
     """Run a command of ours in a home."""
     return subprocess.run(
         [str(BIN / words[0]), *words[1:]],
-        env={**os.environ, "HONEYFLOW_CONFIG": str(home / "honeyflow.toml")},
+        env={**os.environ, "HONEYFLOW_CONFIG": str(home / "honeyflow.toml"), **env},
         cwd=home,
         capture_output=True,
         text=True,
@@ -130,22 +138,21 @@ def test_job_show_tells_the_story_and_the_bytes_check(home: Path) -> None:
         for part in ("receipt", "report", "request"):
             told = run(home, "honeyflow", "job", "show", job, f"--{part}")
             (home / part).write_text(told.stdout)
-        (home / "own.json").write_text('{"prompt": "who?", "model": "fake-a"}')
+        (home / "own.json").write_text('{"prompt": "who?", "model": "fake-a"}\n')
         own = run(home, "honeyflow", "hash", "own.json").stdout.strip()
-        checked = subprocess.run(
-            [sys.executable, "-m", "proofs", "check", "receipt", "--report", "report"]
-            + ["--request", "request"],
-            cwd=home,
-            capture_output=True,
-            text=True,
-        )
+        alone = run(home, "python", "-m", "proofs", "hash", "--request", "own.json").stdout.strip()
+        checked = [
+            run(home, "python", "-m", "proofs", "check", "receipt", "--report", "report", *given)
+            for given in (("--request", "own.json"), ("--request", "request"))
+        ]
         story = run(home, "honeyflow", "job", "show", job).stdout
         unknown = run(home, "honeyflow", "job", "show", "00000000-0000-4000-8000-000000000000")
     finally:
         worker.send_signal(signal.SIGTERM)
         worker.wait(30)
 
-    assert 0 == checked.returncode, checked.stdout + checked.stderr
+    assert [0, 0] == [told.returncode for told in checked], checked
+    assert own == alone
     assert own in (home / "receipt").read_text()
     assert "succeeded" in story
     assert (1, True) == (unknown.returncode, "JOB_NOT_FOUND" in unknown.stderr)
@@ -210,16 +217,9 @@ def test_a_client_with_another_ledger_is_refused_with_both_places(home: Path) ->
     assert "data/ledger.db" in told.stderr
 
 
-def test_the_readmes_python_runs_as_it_stands(tmp_path: Path) -> None:
-    """The first code block of the README, against the command in the second."""
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    compile(blocks[0], "README.md", "exec")
-    assert "from tasks import infer" in blocks[0]
-
-
 def test_an_app_with_only_the_broker_connects_as_the_readme_says(home: Path) -> None:
     """The second block, with this test's URL and model, by a process that knows nothing of us."""
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    blocks = readme_blocks("python")
     url = f"redis+socket://{home}/data/redis/redis.sock"
     program = re.sub(r'url = "\S+"', f'url = "{url}"', blocks[1]).replace(
         "queenbee-spine", "fake-a"
@@ -237,12 +237,63 @@ def test_an_app_with_only_the_broker_connects_as_the_readme_says(home: Path) -> 
     assert "A" == told.stdout.strip(), told.stderr
 
 
-def test_doctor_says_what_is_wrong_and_how_to_mend_it(home: Path) -> None:
-    """One line per check; bad ones have an action."""
-    told = run(home, "honeyflow", "doctor")
+def test_the_readmes_python_and_its_check_run_as_they_stand(home: Path) -> None:
+    """The worker's command, the file beside it and the receipt's check, from another directory."""
+    (command,) = re.findall(r"\ncelery -A tasks worker (.*?) +#", "\n".join(readme_blocks("sh")))
+    (check,) = (block for block in readme_blocks("sh") if "proofs check" in block)
+    program = readme_blocks("python")[0]
+    assert "from tasks import infer" in program
+    elsewhere = home / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "ask.py").write_text(program)
+    (findings,) = re.findall(r'findings=(".*?")', program)
+    (elsewhere / "own.json").write_text(f'{{"findings": {findings}, "model": "queenbee-spine"}}\n')
+    environ = {"HONEYFLOW_CONFIG": str(home / "honeyflow.toml")}
+    environ["PATH"] = f"{BIN}{os.pathsep}{os.environ['PATH']}"
+    worker = Worker(home, command.split(), {})
+    try:
+        worker.wait_ready(120)
+        asked = run(elsewhere, "python", "ask.py", timeout=130, **environ)
+        listed = run(elsewhere, "honeyflow", "job", "list", **environ).stdout
+        job = re.search(r"^([0-9a-f-]{36}) +succeeded", listed, re.MULTILINE)
+        assert job is not None, asked.stderr + listed
+        script = check.replace("ID", job.group(1))
+        checked = subprocess.run(
+            ["bash", "-euc", script],
+            env={**os.environ, **environ},
+            cwd=elsewhere,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    finally:
+        worker.stop()
 
-    assert "Traceback" not in told.stderr
-    assert "redis" in told.stdout.lower()
+    assert 0 == asked.returncode, asked.stderr
+    assert re.fullmatch(r"\{.*\} [01]\.\d+ sha256:[0-9a-f]{64}\n", asked.stdout), asked.stdout
+    assert 0 == checked.returncode, checked.stdout + checked.stderr
+    outcomes = re.findall(r"^\d\. (\w+)", checked.stdout, re.MULTILINE)
+    assert ["ok"] * 7 == outcomes, checked.stdout
+    assert "the given request and the report's request" in checked.stdout
+
+
+def test_doctor_says_what_is_wrong_and_how_to_mend_it(home: Path) -> None:
+    """A line per finding with what mends it; done as it says, the finding is gone."""
+    run(home, "honeyflow", "redis", "stop")
+
+    bad = run(home, "honeyflow", "doctor", COLUMNS="400")
+    (line,) = (line for line in bad.stdout.splitlines() if re.match(r"bad +redis ", line))
+    assert (1, "") == (bad.returncode, bad.stderr)
+    assert "does not answer" in line
+    (mend,) = re.findall(
+        r"Start it \(`(.*?)` starts one of your own\), or set HONEYFLOW_REDIS", line
+    )
+    mended = run(home, *mend.split())
+    good = run(home, "honeyflow", "doctor", COLUMNS="400")
+
+    assert 0 == mended.returncode, mended.stderr
+    assert re.search(r"^ok +redis +Redis \S+ answers at", good.stdout, re.MULTILINE), good.stdout
+    assert not re.search(r"^bad +redis", good.stdout, re.MULTILINE), good.stdout
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,12 @@ def start(broker: None, home: Path) -> Iterator[Callable[..., Worker]]:
         model: str = "fake-a",
         ready: bool = True,
         env: dict[str, str] | None = None,
+        inside: Sequence[str] = (),
     ) -> Worker:
         if script is not None:
             write_script(home, model, script)
         words = list(options) or ["--device", "cpu", "--model", model]
-        worker = Worker(home, words, env or {})
+        worker = Worker(home, words, env or {}, inside=inside)
         started.append(worker)
         return worker.wait_ready() if ready else worker
 

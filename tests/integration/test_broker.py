@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable
@@ -11,13 +13,22 @@ from pathlib import Path
 import pytest
 from celery import Celery
 
-from tasks import infer, ledger_id, redis_server
+from ledger import jobs
+from routing import list_keys
+from tasks import infer, ledger_id, publish, redis_server
 from tasks.celery import app
 from tasks.client import Client
 from tests.integration.scripts import SLOW, YES, state_of
 from tests.stack import Worker, wait_for
 
 Start = Callable[..., Worker]
+HOLD = """
+import sqlite3, sys, time
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN IMMEDIATE")
+print("held", flush=True)
+time.sleep(3)
+"""
 
 
 @pytest.fixture
@@ -38,6 +49,45 @@ def test_a_message_in_a_killed_workers_hand_is_sent_again(start: Start, client: 
     start(script=YES)
 
     assert ["yes"] * 3 == [client.wait(one.id, timeout_s=20).answer for one in asked]
+
+
+def test_a_message_lost_from_a_busy_queue_is_sent_again(start: Start, client: Client) -> None:
+    """Although there are always as many messages as there are old jobs."""
+    start(script=SLOW)
+    asked = [infer.delay(model="fake-a", prompt="LONG", policy="fixed:1") for _ in range(30)]
+    victim = asked[-1].id
+    with ledger_id.connect(client.settings) as redis:
+        keys = list_keys("model.fake-a")
+        wait_for(lambda: sum(redis.llen(key) for key in keys) <= 12)
+        lost = [m for key in keys for m in redis.lrange(key, 0, -1) if victim.encode() in m]
+        assert 1 == sum(redis.lrem(key, 0, m) for key in keys for m in lost)
+
+    def more() -> bool:
+        infer.delay(model="fake-a", prompt="LONG", policy="fixed:1")
+        return client.job(victim).sent_number > 1
+
+    wait_for(more, timeout=15)
+
+
+def test_a_claim_whose_message_was_dropped_meanwhile_is_given_back(
+    start: Start, client: Client, home: Path
+) -> None:
+    """The ledger is slow and the broker's connection breaks: the job runs all the same."""
+    start(script=YES)
+    with client.ledger.write() as tx:
+        (asked,) = jobs.submit(tx, [client.draft({"model": "fake-a", "prompt": "x"})])
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(home / "data" / "ledger.db")], stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        assert b"held\n" == holder.stdout.readline()
+        publish.send(app, [asked], ledger_uuid=client.ledger.uuid)
+        with ledger_id.connect(client.settings) as redis:
+            wait_for(lambda: asked.id.encode() in b"".join(redis.hvals("unacked")))
+            time.sleep(0.5)
+            redis.client_kill_filter(_type="normal", skipme=True)
+
+    assert "yes" == client.wait(asked.id, timeout_s=20).answer
 
 
 def test_interactive_work_passes_a_full_engine(start: Start, client: Client) -> None:

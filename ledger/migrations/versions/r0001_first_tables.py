@@ -108,6 +108,7 @@ def _create_sessions_and_jobs() -> None:
         sa.Column("node", sa.Text(), nullable=False),
         sa.Column("pid", sa.BigInteger(), nullable=False),
         sa.Column("pid_started", sa.Double(), nullable=False),
+        sa.Column("pid_namespace", sa.Text(), nullable=False),
         sa.Column("boot_id", sa.Text(), nullable=False),
         sa.Column("lease_until", sa.Double(), nullable=False),
         sa.Column("opened_at", sa.Double(), nullable=False),

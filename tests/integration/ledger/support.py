@@ -52,7 +52,13 @@ def begin(ledger: Ledger, worker: str = "worker-1") -> str:
 def open_session(tx: Transaction, worker: str = "worker-1") -> str:
     """An open session's id, in this transaction."""
     return sessions.open(
-        tx, worker=worker, node="node-1", pid=4711, pid_started=12.5, boot_id="boot-1"
+        tx,
+        worker=worker,
+        node="node-1",
+        pid=4711,
+        pid_started=12.5,
+        pid_namespace="pid:[1]",
+        boot_id="boot-1",
     ).id
 
 

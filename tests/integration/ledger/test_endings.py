@@ -38,7 +38,7 @@ def test_a_commit_writes_result_report_and_receipt_at_once(
     ledger: Ledger, clock: ManualClock
 ) -> None:
     """The row, the bodies, the receipt and the record for people."""
-    job = run(ledger, begin(ledger))
+    job, waiting = run(ledger, begin(ledger)), enter(ledger)
     clock.advance(2)
     assert commit(ledger, job, review=True)
 
@@ -54,6 +54,7 @@ def test_a_commit_writes_result_report_and_receipt_at_once(
     )
     with ledger.read() as tx:
         assert jobs.result(tx, job.id) == b'{"answer":"yes"}'
+        assert jobs.ended(tx, ["unknown", waiting.id, job.id, "nul\0"]) == [done]
         assert bodies.get(tx, done.output_digest or "") == b"yes"
         assert bodies.get(tx, done.report_digest or "") == b"{}"
         kept = receipts.get(tx, job.id)

@@ -38,8 +38,9 @@ def test_a_session_says_whose_process_it_is(ledger: Ledger, clock: ManualClock) 
         row.node,
         row.pid,
         row.pid_started,
+        row.pid_namespace,
         row.boot_id,
-    ) == ("worker-1", "node-1", 4711, 12.5, "boot-1")
+    ) == ("worker-1", "node-1", 4711, 12.5, "pid:[1]", "boot-1")
     assert (clock.lease_now + sessions.LEASE_S, None) == (row.lease_until, row.closed_at)
 
 

@@ -230,6 +230,10 @@ def test_bytes_are_stored_once_and_come_back_as_they_were(ledger: Ledger) -> Non
         assert bodies.get(tx, digest) == data
         assert bodies.get(tx, bodies.digest_of(b"")) == b""
         assert bodies.get(tx, "sha256:unknown") is None
+        empty = bodies.digest_of(b"")
+        both = {digest: data, empty: b""}
+        assert bodies.get_many(tx, [digest, "sha256:unknown", empty, digest]) == both
+        assert bodies.get_many(tx, []) == {}
 
 
 def test_damaged_bytes_are_never_served(ledger: Ledger) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from examples.queenbee.grammar import GRAMMARS, TEMPLATE, prompt
 from examples.queenbee.sampling import Loaded, draw, load
 from examples.queenbee.shipping import MAX_PROMPT_CHARS, MODELS, SUMS, digest, shipped
+from executors import model_digest
 from executors.resampling import Thresholds, parse_agreement, parse_policy
 
 SIX_MEGABYTES = 6 * 1024**2
@@ -55,6 +57,19 @@ def test_checksums_match_and_cover_every_file(directory: Path) -> None:
     """`SHA256SUMS` names each file once, with its digest."""
     lines = (directory / SUMS).read_text(encoding="utf-8").splitlines()
     assert lines == [f"{digest(path)}  {path.name}" for path in shipped(directory)]
+
+
+def test_a_threshold_may_be_edited_and_the_model_still_loads(
+    directory: Path, tmp_path: Path
+) -> None:
+    """The weights are what they were, and so is the digest of the model."""
+    copy = Path(shutil.copytree(directory, tmp_path / "copy"))
+    profile = copy / "profile.toml"
+    profile.write_text(profile.read_text().replace("accept_from = 0.75", "accept_from = 0.8"))
+    (copy / "MODEL_CARD.md").write_text("Ours.")
+
+    assert digest(profile) != digest(directory / "profile.toml")
+    assert model_digest(copy) == model_digest(directory)
 
 
 def test_the_directory_is_small_and_holds_no_code(directory: Path) -> None:

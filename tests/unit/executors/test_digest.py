@@ -80,6 +80,35 @@ def test_hidden_files_and_the_checksums_are_no_part_of_the_model(model: Path) ->
     assert model_digest(model) == before
 
 
+OTHERS = ("profile.toml", "MODEL_CARD.md", "README.md", "LICENSE", "LICENSE.txt", "NOTICE")
+ENGINE = ("generation_config.json", "merges.txt", "chat_template.jinja", "part/profile.toml")
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_decides_no_answer_is_no_part_of_the_model(model: Path, name: str) -> None:
+    """Added, edited or removed: the digest stays, and the list refuses nothing."""
+    before = model_digest(model)
+    (model / name).write_text("as shipped")
+    sums(model)
+    assert model_digest(model) == before
+    (model / name).write_text("as edited")
+    assert model_digest(model) == before
+    (model / name).unlink()
+    assert model_digest(model) == before
+
+
+@pytest.mark.parametrize("name", ENGINE)
+def test_every_other_file_is_part_of_it_and_held_to_the_list(model: Path, name: str) -> None:
+    """Also one of a kind that nobody knows."""
+    before = model_digest(model)
+    (model / name).parent.mkdir(exist_ok=True)
+    (model / name).write_text("{}")
+    assert model_digest(model) != before
+    (model / "SHA256SUMS").write_text(f"{'0' * 64}  {name}\n")
+    with pytest.raises(ModelInvalid, match="does not match SHA256SUMS"):
+        model_digest(model)
+
+
 def test_no_directory_is_not_found(tmp_path: Path) -> None:
     """Step 1."""
     with pytest.raises(ModelNotFound, match="nowhere"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 
 import proofs.__main__
 import proofs.verify
-from proofs import canonicalize, check_receipt, sha256_digest
+from proofs import canonicalize, check_receipt, parse_json, sha256_digest
 from proofs.__main__ import main
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "proofs"
@@ -29,6 +30,46 @@ def test_hash_prints_the_digest_of_the_canonical_form(
 
     first, second = capsys.readouterr().out.split()
     assert first == second == sha256_digest(canonicalize({"a": "é", "b": 1}))
+
+
+def test_hash_request_prints_the_input_hash_of_the_callers_own_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without `v`, in another order and spelling than the ledger's."""
+    own = _own_request(tmp_path)
+
+    assert main(["hash", "--request", str(own)]) == 0
+    assert capsys.readouterr().out.strip() == json.loads(Path(RECEIPT).read_bytes())["input_hash"]
+    assert main(["hash", str(own)]) == 0
+    assert capsys.readouterr().out.strip() == sha256_digest(
+        canonicalize(parse_json(own.read_bytes()))
+    )
+
+
+def test_hash_is_of_the_request_or_of_the_bytes(capsys: pytest.CaptureFixture[str]) -> None:
+    """Both at once make no sense."""
+    with pytest.raises(SystemExit) as caught:
+        main(["hash", "--request", "--raw", RECEIPT])
+
+    assert (caught.value.code, "not allowed with" in capsys.readouterr().err) == (2, True)
+
+
+def test_check_takes_the_callers_own_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An honest receipt is not refuted by a request that leaves out `v`."""
+    own = _own_request(tmp_path)
+
+    assert main(["check", RECEIPT, "--request", str(own)]) == 0
+    assert "5. ok      input_hash: the given request" in capsys.readouterr().out
+
+
+def _own_request(folder: Path) -> Path:
+    request = json.loads((VECTORS / "request.json").read_bytes())
+    assert request.pop("v") == 1
+    own = folder / "own.json"
+    own.write_text(json.dumps(dict(reversed(request.items())), indent=2), encoding="utf-8")
+    return own
 
 
 def test_hash_raw_prints_the_digest_of_the_bytes(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from executors import Prompt
-from proofs import sha256_digest
+from proofs import request_bytes, sha256_digest
 from tasks import payloads
 from tasks.catalogue import Catalogue, Model, parse_profile
 from tasks.errors import PromptTooLarge, RequestInvalid, SettingsInvalid, UnknownModel
@@ -54,7 +54,7 @@ def test_the_bytes_are_canonical_and_hold_what_was_given_and_the_version() -> No
     )
 )
 def test_reading_the_bytes_gives_the_same_request(fields: dict[str, Any]) -> None:
-    """Parsing what was written gives the same bytes, so the digest is the request's own."""
+    """What was written gives the same bytes again, and so does the caller's file in the proofs."""
     try:
         request = payloads.parse_request(fields)
     except RequestInvalid:
@@ -62,6 +62,29 @@ def test_reading_the_bytes_gives_the_same_request(fields: dict[str, Any]) -> Non
         return
     again = payloads.request_from_bytes(request.to_bytes())
     assert sha256_digest(request.to_bytes()) == sha256_digest(again.to_bytes())
+    assert request_bytes(json.dumps(fields).encode()) == request.to_bytes()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"profile": None, "seed": None},
+        {"messages": [{"role": "user", "content": "x"}], "prompt": None},
+        {"response_format": {"type": "text", "json_schema": None}},
+        {
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": "a", "strict": None, "schema": {"const": None}},
+            }
+        },
+        {"agreement": {"type": "json", "critical": ["/a"], "note": None}},
+    ],
+)
+def test_the_proofs_make_the_ledgers_bytes_from_a_file_with_nulls(fields: dict[str, Any]) -> None:
+    """Null stands for left out in both, or in neither."""
+    own = {"model": "spine", "prompt": "x", **fields}
+
+    assert request_bytes(json.dumps(own).encode()) == payloads.parse_request(own).to_bytes()
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from proofs import require_worker_name
+from routing import validate_node_name
 from tasks import settings
 from tasks.errors import SettingsInvalid
 
@@ -90,6 +94,9 @@ def test_a_named_file_that_is_missing_is_an_error(tmp_path: Path) -> None:
         ("ledger_url = false", "ledger_url", "a text"),
         ("node = []", "node", "a text"),
         ("worker_ens = 1", "worker_ens", "a text"),
+        ('worker_ens = "Bee 1"', "worker_ens", "contains a space"),
+        ('worker_ens = "bees/1"', "worker_ens", "a slash"),
+        ('worker_ens = "bee\\n"', "worker_ens", "printable"),
         ("cid_profile = 0", "cid_profile", "a text"),
         ('cid_profile = "v2"', "cid_profile", "one of"),
         ("limits = 4", "limits", "a table"),
@@ -133,6 +140,9 @@ def test_a_value_of_the_wrong_type_names_file_key_and_what_is_wanted(
         ("HONEYFLOW_TIMING", "lease=1"),
         ("HONEYFLOW_UNSAFE_REDIS", "perhaps"),
         ("HONEYFLOW_NODE", "no such node"),
+        ("WORKER_ENS", "Bee 1"),
+        ("WORKER_ENS", "bee+1"),
+        ("WORKER_ENS", "b" * 256),
     ],
 )
 def test_a_variable_of_the_wrong_kind_is_named(variable: str, value: str) -> None:
@@ -141,6 +151,32 @@ def test_a_variable_of_the_wrong_kind_is_named(variable: str, value: str) -> Non
         settings.read({"XDG_CONFIG_HOME": "/nowhere", variable: value})
 
     assert variable in str(caught.value.details["key"])
+
+
+@given(node=st.from_regex(r"[a-z0-9][a-z0-9._-]{0,63}", fullmatch=True))
+def test_a_receipt_can_name_any_node_and_any_worker_the_settings_accept(node: str) -> None:
+    """The name is used after the samples are drawn, so it is refused before, or not at all."""
+    told = settings.read(
+        {"XDG_CONFIG_HOME": "/nowhere", "HONEYFLOW_NODE": node, "WORKER_ENS": f"{node}.bee.eth"}
+    )
+
+    assert require_worker_name(f"{told.node}.honeyflow") == f"{node}.honeyflow"
+    assert told.worker_ens == require_worker_name(f"{node}.bee.eth")
+
+
+@pytest.mark.parametrize(
+    "host", ["Bee 1", "", "--", "ünïcode", "a+b/c", "UPPER.example.org", "_x" * 100]
+)
+def test_a_node_named_by_its_host_can_be_named_too(
+    monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    """Whatever the machine is called."""
+    monkeypatch.setattr("socket.gethostname", lambda: host)
+
+    node = settings.read({"XDG_CONFIG_HOME": "/nowhere"}).node
+
+    assert validate_node_name(node) == node
+    assert require_worker_name(f"{node}.honeyflow")
 
 
 @pytest.mark.parametrize(("word", "expected"), [("1", True), ("true", True), ("0", False)])

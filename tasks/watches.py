@@ -1,0 +1,110 @@
+"""What a worker looks at again and again while its engine runs, on the engine's loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
+
+import redis
+
+from executors import HealthState
+from ledger import Attention, LedgerError, jobs
+from routing import INGEST, list_keys
+from tasks import ledger_id
+from tasks.client import Client
+from tasks.keeper import Keeper
+
+if TYPE_CHECKING:
+    from tasks.engine_host import EngineHost
+
+logger = logging.getLogger(__name__)
+
+
+class Watches:
+    """The coroutines that watch an engine host; each begins again if it goes wrong."""
+
+    def __init__(
+        self, host: EngineHost, *, client: Client, keeper: Keeper, queues: Sequence[str]
+    ) -> None:
+        self._host = host
+        self._client = client
+        self._keeper = keeper
+        self._keys = [list_keys(queue)[0] for queue in queues if queue != INGEST]
+        self._timing = client.settings.timing
+        self._running: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Start watching; ends with the loop."""
+        watches = (self._tick, self._attend, self._watch_urgent, self._watch_engine)
+        self._running = [asyncio.create_task(_go_on(watch)) for watch in watches]
+
+    async def _tick(self) -> None:
+        while True:
+            self._keeper.tick("engine-loop")
+            await asyncio.sleep(1.0)
+
+    async def _attend(self) -> None:
+        """Look, in one query, at what this session holds: cancel flags, and jobs nobody runs."""
+        orphans: set[tuple[str, int]] = set()
+        while True:
+            await asyncio.sleep(self._timing.attention_s)
+            try:
+                seen = await asyncio.to_thread(self._attention)
+            except LedgerError as error:
+                logger.warning("the cancel flags cannot be read: %s", error)
+                continue
+            slots = {slot.job_id: slot for slot in tuple(self._host.slots.values())}
+            for job_id in seen.cancel:
+                if job_id in slots and slots[job_id].claimed:
+                    self._host.stop_slot(slots[job_id].pid, "cancel")
+            # Twice in a row: what was claimed between the two looks is not an orphan.
+            nobodys = {held for held in seen.running.items() if held[0] not in slots}
+            for job_id, fence in nobodys & orphans:
+                # A lost engine's jobs go back with its session, which counts the crash.
+                if not self._host.engine_lost:
+                    logger.error("job %s is held by this worker, and nothing runs it", job_id)
+                    self._host.hand_back(job_id, fence)
+            orphans = nobodys - orphans
+
+    def _attention(self) -> Attention:
+        with self._client.ledger.read() as tx:
+            return jobs.attention(tx, self._keeper.session)
+
+    async def _watch_urgent(self) -> None:
+        """Count the interactive jobs in the broker while only the places kept for them are free."""
+        while True:
+            await asyncio.sleep(self._timing.attention_s)
+            urgent, places = 0, self._host.places
+            if 0 < places.free <= places.kept:
+                with contextlib.suppress(redis.RedisError, OSError):
+                    urgent = min(await asyncio.to_thread(self._interactive), places.free)
+            self._host.urgent = urgent
+            if urgent:
+                self._host.on_free()
+
+    def _interactive(self) -> int:
+        with ledger_id.connect(self._client.settings) as broker:
+            return sum(broker.llen(key) for key in self._keys)
+
+    async def _watch_engine(self) -> None:
+        while True:
+            await asyncio.sleep(self._timing.engine_check_s)
+            health = self._host.executor.health()
+            if health.state in (HealthState.DEAD, HealthState.STUCK):
+                self._host.lose_engine(health.reason or f"the engine is {health.state}")
+                return
+
+
+async def _go_on(watch: Callable[[], Awaitable[None]]) -> None:
+    """Keep a watch going, whatever goes wrong in it; one that returns has done its work."""
+    while True:
+        try:
+            await watch()
+        except Exception:
+            logger.exception("%s went wrong and begins again", watch)
+            await asyncio.sleep(1.0)
+        else:
+            return

@@ -1,0 +1,194 @@
+"""The keeper of a session: whose process it may judge, and what does not end its thread."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ledger import Ledger, Session, sessions
+from tasks import keeper as keeping
+from tasks.client import Client
+from tasks.keeper import Keeper, boot_id, pid_namespace, process_is_gone, started
+from tasks.settings import Settings, read
+from tests.integration.scripts import YES
+from tests.stack import Worker, wait_for
+
+CONTAINER = ["unshare", "--map-root-user", "--pid", "--fork", "--kill-child", "--mount-proc"]
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    """Open a ledger of the test's own."""
+    with Ledger.open(f"sqlite:///{tmp_path / 'ledger.db'}", migrate=True) as opened:
+        yield opened
+
+
+@pytest.fixture
+def settings(home: Path) -> Settings:
+    """The settings of this test run."""
+    return read({"HONEYFLOW_CONFIG": str(home / "honeyflow.toml")})
+
+
+def keeper(ledger: Ledger, settings: Settings, **more: Any) -> Keeper:
+    """A keeper with short times; `facts`, `on_lost` and times can be given."""
+    told: dict[str, Any] = {"facts": lambda: ("idle", {}), "on_lost": lambda: None}
+    hooks = {name: more.pop(name, default) for name, default in told.items()}
+    times = {"renew_s": 0.02, "heartbeat_s": 0.02, **more}
+    timing = dataclasses.replace(settings.timing, **times)
+    return Keeper(ledger=ledger, worker="w", node="n", timing=timing, **hooks)
+
+
+def row(ledger: Ledger, session: str) -> Session:
+    """A session's row."""
+    with ledger.read() as tx:
+        found = sessions.get(tx, session)
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+def dead(ledger: Ledger, settings: Settings) -> Session:
+    """The session of a process of this namespace that has died."""
+    made = keeper(ledger, settings)
+    made.open()
+    assert not process_is_gone(row(ledger, made.session))
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    return dataclasses.replace(row(ledger, made.session), pid=ended.pid, pid_started=1.0)
+
+
+def test_a_process_of_this_namespace_is_judged_by_its_number(
+    ledger: Ledger, settings: Settings, dead: Session
+) -> None:
+    """Gone, replaced by another of that number, a zombie, or alive."""
+    alive = dataclasses.replace(dead, pid=os.getpid(), pid_started=started(os.getpid()))
+    assert (boot_id(), pid_namespace()) == (dead.boot_id, dead.pid_namespace)
+    assert not process_is_gone(alive)
+    assert process_is_gone(dead)
+    assert process_is_gone(dataclasses.replace(alive, pid_started=1.0))
+    zombie = subprocess.Popen([sys.executable, "-c", ""])
+    wait_for(lambda: started(zombie.pid) is None)
+    assert process_is_gone(dataclasses.replace(alive, pid=zombie.pid))
+    zombie.wait()
+
+
+@pytest.mark.parametrize(
+    "changed", [{"pid_namespace": "pid:[1]"}, {"pid_namespace": ""}, {"boot_id": "another"}]
+)
+def test_a_process_of_another_namespace_is_never_judged(
+    dead: Session, changed: dict[str, str]
+) -> None:
+    """Only its lease tells: here its number is nobody's, or somebody else's."""
+    assert not process_is_gone(dataclasses.replace(dead, **changed))
+
+
+def test_without_namespaces_only_leases_tell(
+    dead: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody's number can be told from anybody's."""
+    monkeypatch.setattr(keeping, "pid_namespace", lambda: "")
+    assert not process_is_gone(dataclasses.replace(dead, pid_namespace=""))
+
+
+@pytest.mark.parametrize("error", [OSError("no"), ValueError("odd")])
+def test_no_error_ends_the_renewals(
+    ledger: Ledger, settings: Settings, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One in the facts of a heartbeat is logged, and the lease is renewed all the same."""
+
+    def facts() -> Any:
+        raise error
+
+    made = keeper(ledger, settings, facts=facts)
+    made.open()
+    made.start()
+    for _ in range(2):
+        renewed = row(ledger, made.session).renewed_at
+        wait_for(lambda: row(ledger, made.session).renewed_at > renewed)  # noqa: B023
+    made.stop()
+    assert str(error) in caplog.text
+
+
+def test_a_lost_session_is_replaced_whatever_becomes_of_its_jobs(
+    ledger: Ledger, settings: Settings
+) -> None:
+    """An error in `on_lost` leaves no worker without a session."""
+
+    def on_lost() -> None:
+        raise RuntimeError("the host cannot stop them")
+
+    made = keeper(ledger, settings, on_lost=on_lost)
+    made.open()
+    first = made.session
+    with ledger.write() as tx:
+        sessions.close(tx, first, crashed=False, reason="lost")
+    made.start()
+    wait_for(lambda: made.session != first)
+    renewed = row(ledger, made.session).renewed_at
+    wait_for(lambda: row(ledger, made.session).renewed_at > renewed)
+    made.stop()
+
+
+def test_it_still_ends_a_worker_that_stands_still(
+    ledger: Ledger, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After errors as before them."""
+    exits: list[int] = []
+
+    def facts() -> Any:
+        raise OSError("no")
+
+    monkeypatch.setattr(keeping.os, "_exit", exits.append)
+    made = keeper(ledger, settings, facts=facts, stall_s=0.2, stall_exit_s=0.3)
+    made.open()
+    made.tick("hub")
+    made.start()
+    wait_for(lambda: exits)
+    made.stop()
+    assert {1} == set(exits)
+
+
+def test_workers_of_two_containers_leave_each_other_alone(
+    start: Callable[..., Worker], client: Client
+) -> None:
+    """One boot, two PID namespaces: each sees nobody at the other's number."""
+    if subprocess.run([*CONTAINER, "true"], capture_output=True).returncode:
+        pytest.skip("unshare is not permitted here")
+    words = ["--device", "cpu", "--model", "fake-a"]
+    workers = [
+        start(*words, "-n", "outside@testnode", script=YES),
+        start(*words, "-n", "one@testnode", inside=CONTAINER),
+        start(*words, "-n", "two@testnode", inside=CONTAINER),
+    ]
+    at_first = _live(client)
+    assert 3 == len({session.pid_namespace for session in at_first.values()})
+
+    _outlast_some_rounds(client, at_first)
+    # One of the other two reconciles from now on.
+    workers[0].stop()
+    at_first.pop("outside@testnode")
+    _outlast_some_rounds(client, at_first)
+    assert not any("process died" in worker.text() for worker in workers)
+
+
+def _live(client: Client) -> dict[str, Session]:
+    """The live sessions of the workers of the test above, by their names."""
+    names = ("outside@testnode", "one@testnode", "two@testnode")
+    with client.ledger.read() as tx:
+        return {one.worker: one for one in sessions.live(tx) if one.worker in names}
+
+
+def _outlast_some_rounds(client: Client, at_first: dict[str, Session]) -> None:
+    """Wait for a few rounds of whoever reconciles; the sessions are renewed, and are the same."""
+    timing = client.settings.timing
+    until = max(one.renewed_at for one in _live(client).values())
+    until += timing.reconcile_lease_s + 5 * timing.reconcile_s
+    wait_for(lambda: all(one.renewed_at > until for one in _live(client).values()))
+    assert {one.id for one in at_first.values()} == {one.id for one in _live(client).values()}
