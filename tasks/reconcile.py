@@ -18,6 +18,7 @@ from kombu.exceptions import OperationalError
 from ledger import Job, LedgerError, jobs, leases, sessions
 from routing import list_keys
 from tasks import canvas, ledger_id, publish
+from tasks.backend import BodyTaken
 from tasks.client import Client
 from tasks.errors import BrokerUnavailable, LedgerMismatch
 from tasks.keeper import Keeper, process_is_gone
@@ -177,6 +178,9 @@ class Reconciler:
                 break
             try:
                 canvas.continue_from(self._client.app, self._client, job)
+            except BodyTaken as error:
+                logger.debug("job %s is not delivered yet: %s", job.id, error)
+                continue
             except Exception as error:
                 logger.warning("job %s is not delivered yet: %s", job.id, error)
                 if not canvas.is_away(error):

@@ -73,9 +73,10 @@ def test_a_claim_whose_message_was_dropped_meanwhile_is_given_back(
     start: Start, client: Client, home: Path
 ) -> None:
     """The ledger is slow and the broker's connection breaks: the job runs all the same."""
-    start(script=YES)
+    # A model of its own: what earlier tests left would fill the worker's hand.
+    start(script=YES, model="fake-b")
     with client.ledger.write() as tx:
-        (asked,) = jobs.submit(tx, [client.draft({"model": "fake-a", "prompt": "x"})])
+        (asked,) = jobs.submit(tx, [client.draft({"model": "fake-b", "prompt": "x"})])
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, str(home / "data" / "ledger.db")], stdout=subprocess.PIPE
     ) as holder:

@@ -21,6 +21,7 @@ from tests.integration.scripts import YES
 from tests.stack import Worker, wait_for
 
 CONTAINER = ["unshare", "--map-root-user", "--pid", "--fork", "--kill-child", "--mount-proc"]
+NAMES = ("outside@testnode", "one@testnode", "two@testnode")
 
 
 @pytest.fixture
@@ -162,10 +163,11 @@ def test_workers_of_two_containers_leave_each_other_alone(
     if subprocess.run([*CONTAINER, "true"], capture_output=True).returncode:
         pytest.skip("unshare is not permitted here")
     words = ["--device", "cpu", "--model", "fake-a"]
+    outside, one, two = NAMES
     workers = [
-        start(*words, "-n", "outside@testnode", script=YES),
-        start(*words, "-n", "one@testnode", inside=CONTAINER),
-        start(*words, "-n", "two@testnode", inside=CONTAINER),
+        start(*words, "-n", outside, script=YES),
+        start(*words, "-n", one, inside=CONTAINER),
+        start(*words, "-n", two, inside=CONTAINER),
     ]
     at_first = _live(client)
     assert 3 == len({session.pid_namespace for session in at_first.values()})
@@ -173,16 +175,16 @@ def test_workers_of_two_containers_leave_each_other_alone(
     _outlast_some_rounds(client, at_first)
     # One of the other two reconciles from now on.
     workers[0].stop()
-    at_first.pop("outside@testnode")
+    at_first.pop(outside)
     _outlast_some_rounds(client, at_first)
-    assert not any("process died" in worker.text() for worker in workers)
+    told = "".join(worker.text() for worker in workers)
+    assert not [name for name in NAMES if f"worker {name}: process died" in told]
 
 
 def _live(client: Client) -> dict[str, Session]:
     """The live sessions of the workers of the test above, by their names."""
-    names = ("outside@testnode", "one@testnode", "two@testnode")
     with client.ledger.read() as tx:
-        return {one.worker: one for one in sessions.live(tx) if one.worker in names}
+        return {one.worker: one for one in sessions.live(tx) if one.worker in NAMES}
 
 
 def _outlast_some_rounds(client: Client, at_first: dict[str, Session]) -> None:
