@@ -31,6 +31,8 @@ worker_hijack_root_logger = True
 
 broker_connection_retry_on_startup = True
 broker_connection_max_retries = None
+# A Redis that is full or cannot write refuses commands; that passes, as an outage does.
+broker_channel_error_retry = True
 broker_transport_options = {
     "visibility_timeout": 86_400,
     "unacked_restore_interval": 1,

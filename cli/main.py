@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import typer
 from rich.console import Console
 
-from cli import demo, doctor, files, infer, jobs, server, up
+from cli import demo, doctor, files, infer, jobs, quarantine, server, up, workers
 from tasks.errors import describe
 
 app = typer.Typer(
@@ -19,6 +19,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(jobs.app, name="job", help="Look at jobs and cancel them.")
+app.add_typer(workers.app, name="worker", help="Look at workers, drain and stop them.")
+app.add_typer(
+    quarantine.app, name="quarantine", help="What came out of a queue and was no message."
+)
 app.add_typer(server.app, name="redis", help="The embedded Redis server.")
 app.command(name="infer")(infer.infer)
 app.command(name="up")(up.up)

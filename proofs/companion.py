@@ -68,6 +68,8 @@ class Companion:
     - `rounds`: waves of samples; `stop_reason`: why there was no further one.
     - `decision`: what became of the answer; `review_reasons`: why a person should look, or none.
     - `cid_profile`: how the receipt's `ipfs_cid` was computed.
+    - `samples_of`: the job that drew samples used here, if the same request of another job did; not
+      there otherwise. Their seeds come from that job's id.
 
     Raises:
         ReportInvalid: A value is not of its field's form; the message begins with its name.
@@ -96,6 +98,7 @@ class Companion:
     decision: str
     review_reasons: tuple[str, ...] = ()
     cid_profile: str = CidProfile.UNIXFS_V0_2015
+    samples_of: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse a companion that contradicts itself."""
@@ -125,6 +128,8 @@ class Companion:
         """Return the companion as it stands in the report: its fields by name."""
         members = {field.name: getattr(self, field.name) for field in fields(self)}
         members["samples"] = [sample.to_json() for sample in self.samples]
+        if self.samples_of is None:
+            del members["samples_of"]
         return members
 
 

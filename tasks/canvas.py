@@ -102,6 +102,7 @@ def apply(
             job_id=job_id,
             stream=bool(options.get("stream", False)),
             idempotency_key=options.get("idempotency_key"),
+            dedupe=bool(options.get("dedupe", False)),
             **_terms(app, options),
             **columns,
         )

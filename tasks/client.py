@@ -118,6 +118,7 @@ class Client:
         queue: str | None = None,
         stream: bool = False,
         idempotency_key: str | None = None,
+        dedupe: bool = False,
         canvas: Mapping[str, Any] | None = None,
         group_id: str | None = None,
         group_index: int | None = None,
@@ -128,7 +129,9 @@ class Client:
         """Enter one request in the ledger and send its message.
 
         `queue` is that of a GPU, `gpu.<node>.<gpu>`, for a job that shall run there and nowhere
-        else; without one any worker that serves the model takes it.
+        else; without one any worker that serves the model takes it. With `dedupe` the job may share
+        the execution of the same request that is under way, if that one was sent with it too: each
+        has its own answer and receipt, and the engine draws once.
 
         Raises:
             RequestInvalid: and its kinds; nothing was entered.
@@ -145,6 +148,7 @@ class Client:
             queue=queue,
             stream=stream,
             idempotency_key=idempotency_key,
+            dedupe=dedupe,
             canvas=canvas,
             group_id=group_id,
             group_index=group_index,

@@ -8,6 +8,7 @@ health. Celery's side of it is `tasks/pool.py`. Nothing here blocks the loop: wh
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import itertools
 import logging
@@ -21,7 +22,15 @@ from typing import Any
 
 import executors
 from executors import Completion, EngineConfig, Executor, LoadProgress
-from ledger import Claim, LedgerError, Transaction, jobs
+from ledger import (
+    Attention,
+    Claim,
+    LedgerError,
+    Refusal,
+    RefusalReason,
+    Transaction,
+    jobs,
+)
 from tasks import canvas, publish
 from tasks.client import Client
 from tasks.keeper import Keeper
@@ -37,13 +46,15 @@ logger = logging.getLogger(__name__)
 OVERBOOKING = 1.25
 RESERVE_S = 2.0
 """A message waits about this long at most in the hands of a worker whose engine is full."""
+PARKED_S = 5.0
+"""After how long a suspect that waits for another one asks again, whatever it has heard."""
 
 
 class EngineHost:
     """Runs one executor on a loop of its own and every claimed job beside it.
 
     `on_engine_lost` is called once, from any thread, when the engine died or went silent; `on_free`
-    whenever a slot has become free.
+    whenever a slot has become free; `on_flawed` with a message that names no job, why, and details.
     """
 
     def __init__(
@@ -57,6 +68,7 @@ class EngineHost:
         worker_ens: str,
         queues: Sequence[str],
         on_engine_lost: Callable[[str], None],
+        on_flawed: Callable[[Any, str, str], None],
         on_free: Callable[[], None],
     ) -> None:
         self._config = config
@@ -66,6 +78,8 @@ class EngineHost:
         self._writer = writer
         self._worker_ens = worker_ens
         self._on_engine_lost = on_engine_lost
+        self._on_flawed = on_flawed
+        self._suspect_ended = asyncio.Event()
         self.on_free = on_free
         self._timing = client.settings.timing
         self._loop = asyncio.new_event_loop()
@@ -123,7 +137,7 @@ class EngineHost:
         As many as can start at once, and as many again as ended lately: an engine whose jobs end by
         the dozen would run half empty while their successors are fetched one by one.
         """
-        waiting = sum(not slot.claimed for slot in tuple(self.slots.values()))
+        waiting = sum(not (slot.claimed or slot.parked) for slot in tuple(self.slots.values()))
         can_start = -(-self.places.free // max(1, self.typical_wave))
         since = time.monotonic() - RESERVE_S
         lately = sum(ended > since for ended in tuple(self._ended))
@@ -137,6 +151,20 @@ class EngineHost:
                 self.stop_slot(pid, reason)
 
         self._loop.call_soon_threadsafe(stop)
+
+    def attend(self, seen: Attention) -> None:
+        """Act on what the ledger says of this session's jobs. From any thread."""
+        self._loop.call_soon_threadsafe(self._watches.attend, seen)
+
+    def return_unclaimed(self) -> None:
+        """Put messages that were not claimed yet back into their queues, for other workers."""
+
+        def put_back() -> None:
+            for slot in tuple(self.slots.values()):
+                if not slot.claimed:
+                    self.stop_slot(slot.pid, "return")
+
+        self._loop.call_soon_threadsafe(put_back)
 
     def drop_unclaimed(self) -> None:
         """Forget messages that were not claimed yet: they will come again."""
@@ -188,6 +216,8 @@ class EngineHost:
         except asyncio.CancelledError:
             if slot.hold.stopping == "cancel" and not slot.claimed:
                 self.finisher.submit(_logged(slot.drop))
+            if slot.hold.stopping == "return" and not slot.claimed:
+                self.finisher.submit(_logged(slot.put_back))
         except Exception:
             logger.exception("job %s: the run ended in an unexpected way", slot.job_id)
         finally:
@@ -201,31 +231,47 @@ class EngineHost:
                 self.finisher.submit(_logged(lambda: self._finish(slot, ending)))
 
     async def _claim_and_run(self, slot: Slot) -> Ending | None:
-        wave = min(max(1, slot.wave), self.places.total)
-        await self.places.take(wave, kind=NEW_JOB, priority=slot.priority)
-        slot.hold.prepaid = wave
-        claim = await self._claim(slot)
+        claim = await self._claim_in_turn(slot)
         if claim is None:
             return None
         slot.claimed = True
-        self.typical_wave = wave
+        self.typical_wave = slot.hold.prepaid
         self.finisher.submit(_logged(slot.accept))
         assert self._runner is not None
-        ending = await self._runner.run(claim, slot.hold)
+        try:
+            ending = await self._runner.run(claim, slot.hold)
+        finally:
+            if claim.job.suspect:
+                self._suspect_ended.set()
         if ending.state == "engine_dead":
             self.lose_engine(str((ending.error or {}).get("message", "the engine died")))
         return ending
 
-    async def _claim(self, slot: Slot) -> Claim | None:
-        """Claim the job, or drop the message if it is not ours to run."""
+    async def _claim_in_turn(self, slot: Slot) -> Claim | None:
+        """Claim the job when its first wave fits, a suspect also when no other one runs here."""
+        wave = min(max(1, slot.wave), self.places.total)
+        while True:
+            await self.places.take(wave, kind=NEW_JOB, priority=slot.priority)
+            slot.hold.prepaid = wave
+            self._suspect_ended.clear()
+            answer = await self._claim(slot)
+            if answer is None or isinstance(answer, Claim):
+                return answer
+            self.places.give(wave)
+            slot.hold.prepaid = 0
+            slot.parked = True
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._suspect_ended.wait(), PARKED_S)
+            slot.parked = False
+
+    async def _claim(self, slot: Slot) -> Claim | Refusal | None:
+        """Claim the job, or drop the message if it is not ours to run.
+
+        A refusal is given only of a suspect that has to wait for another one.
+        """
         if slot.ledger != self._client.ledger.uuid:
-            logger.error(
-                "job %s names ledger %s, this worker's is %s; its message is dropped",
-                slot.job_id,
-                slot.ledger,
-                self._client.ledger.uuid,
-            )
-            self.finisher.submit(_logged(slot.drop))
+            told = f"it names ledger {slot.ledger}, this worker's is {self._client.ledger.uuid}"
+            self._keep(slot, "LEDGER_FOREIGN", told)
             return None
         while True:
             claim = functools.partial(
@@ -248,9 +294,23 @@ class EngineHost:
             if answer.reason == "session_lost":
                 await asyncio.sleep(self._timing.attention_s)
                 continue
+            if answer.reason == RefusalReason.SUSPECT_BUSY:
+                return answer
+            if answer.reason == RefusalReason.UNKNOWN:
+                self._keep(slot, "JOB_UNKNOWN", f"the ledger has no job {slot.job_id}")
+                return None
             logger.info("job %s is not claimed: %s", slot.job_id, answer.reason)
             self.finisher.submit(_logged(slot.drop))
             return None
+
+    def _keep(self, slot: Slot, reason: str, detail: str) -> None:
+        """Put a message that names no job of this ledger into quarantine."""
+
+        def keep() -> None:
+            self._on_flawed(slot.request.message, reason, detail)
+            slot.drop()
+
+        self.finisher.submit(_logged(keep))
 
     def _give_back(self, writing: Future[Any]) -> None:
         """Hand back what was claimed for a slot that was dropped meanwhile. Scribe's thread."""
@@ -276,6 +336,8 @@ class EngineHost:
         try:
             if ending.state in ("succeeded", "failed", "cancelled", "expired", "dead"):
                 self._deliver(ending)
+                if ending.job.dedupe:
+                    self._release_followers()
             elif ending.state == "queued":
                 self._send_again(slot.job_id)
         except Exception as error:
@@ -285,6 +347,11 @@ class EngineHost:
             slot.finish(ending)
             self.slots.pop(slot.pid, None)
             self.on_free()
+
+    def _release_followers(self) -> None:
+        with self._client.ledger.write() as tx:
+            freed = jobs.release_followers(tx)
+        publish.send(self._client.app, freed, ledger_uuid=self._client.ledger.uuid)
 
     def _deliver(self, ending: Ending) -> None:
         canvas.continue_from(self._client.app, self._client, ending.job, result=ending.result)

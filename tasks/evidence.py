@@ -73,6 +73,7 @@ def report(
         decision=str(outcome.decision),
         review_reasons=outcome.review_reasons,
         cid_profile=cid_profile,
+        samples_of=job.follows,
     )
     return build_report(
         job_id=job.id,

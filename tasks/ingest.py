@@ -18,9 +18,11 @@ from celery import Celery, Task
 from celery.worker import state as worker_state
 from celery.worker.request import Request
 from celery.worker.strategy import default
+from kombu.utils.json import object_hook
 
 from ledger import Job, LedgerError, NewJob, Transaction, jobs
-from tasks import canvas, publish, refusals, submission
+from tasks import canvas, messages, publish, refusals, submission
+from tasks.celery import INFER
 from tasks.client import Client
 from tasks.errors import HoneyflowError, RequestInvalid
 
@@ -37,12 +39,29 @@ def strategy(task: Task, app: Celery, consumer: Any) -> Callable[..., Any]:  # t
 
     def on_message(message: Any, *args: Any, **kwargs: Any) -> Any:
         headers = message.headers
-        if publish.HEADER not in headers:
+        if messages.HEADER not in headers:
+            _read_plainly(message)
             headers[TIMES] = {"eta": headers.get("eta"), "expires": headers.get("expires")}
             headers["eta"] = headers["expires"] = None
         return handle(message, *args, **kwargs)
 
     return on_message
+
+
+def _read_plainly(message: Any) -> None:
+    """Let a user's own words stand as they are, and read the canvas beside them as kombu does."""
+    args, kwargs, embed = messages.plain_body(message)
+    message._decoded_cache = (args, kwargs, _typed(embed))
+
+
+def _typed(value: Any) -> Any:
+    """Kombu's typed values as what they stand for; not inside the arguments of a job of ours."""
+    if isinstance(value, list):
+        return [_typed(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    theirs = ("args", "kwargs") if value.get("task") == INFER else ()
+    return object_hook({k: v if k in theirs else _typed(v) for k, v in value.items()})
 
 
 def enter(client: Client, request: Request) -> None:

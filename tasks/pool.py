@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -20,11 +21,26 @@ from celery.worker import state as worker_state
 from kombu.asynchronous.hub import Hub
 
 from executors import ExecutorError, LoadProgress
-from ledger import Job, LedgerError
-from tasks import drain, ingest, ledger_id, pinning, publish, redis_server, wiring
+from ledger import Attention, Job, LedgerError, events
+from tasks import (
+    drain,
+    facts,
+    ingest,
+    ledger_id,
+    messages,
+    pinning,
+    publish,
+    redis_server,
+    signing,
+    transport,
+    wiring,
+)
+from tasks.attention import AttentionWatch
 from tasks.celery import INFER
+from tasks.consumer_watch import ConsumerWatch
 from tasks.engine_host import EngineHost
 from tasks.errors import HoneyflowError, adopt, describe
+from tasks.gate import Gate
 from tasks.keeper import Keeper
 from tasks.lane import Lane
 from tasks.reconcile import Reconciler
@@ -55,6 +71,7 @@ class EnginePool(BasePool):
         self.settings = wiring.settings()
         self.pin = pinning.current()
         self.consuming = True
+        self.closed = False
         self.lane = Lane(threads=LANE_THREADS, on_done=self._wake_hub)
         self._undo: list[Any] = []
         try:
@@ -98,7 +115,40 @@ class EnginePool(BasePool):
         self.reconciler = Reconciler(client=self.client, keeper=self.keeper, timing=settings.timing)
         self.reconciler.start()
         self._undo.append(self.reconciler.stop)
+        self._start_gate()
+        self._start_watches()
         self.keeper.beat()
+
+    def _start_gate(self) -> None:
+        self.gate = Gate(
+            ledger=self.client.ledger,
+            worker=self.worker_name,
+            queues=self.pin.queues,
+            keys=signing.load(self.settings.message_keys),
+        )
+        self.gate.start()
+        self._undo.append(self.gate.stop)
+        transport.set_gate(self.gate)
+
+    def _start_watches(self) -> None:
+        """Look at what this worker is told, and whether it still takes work."""
+        self.attention = AttentionWatch(
+            client=self.client,
+            keeper=self.keeper,
+            on_seen=self._attend,
+            on_drain=self._drain,
+            on_stop=_ask_to_stop,
+        )
+        self.attention.start()
+        self._undo.append(self.attention.stop)
+        self.consumer_watch = ConsumerWatch(
+            settings=self.settings,
+            queues=self.pin.queues,
+            has_room=lambda: self.num_processes > len(worker_state.reserved_requests),
+            reconnect=self._reconnect,
+        )
+        self.consumer_watch.start()
+        self._undo.append(self.consumer_watch.stop)
 
     def _open_session(self) -> None:
         try:
@@ -122,6 +172,7 @@ class EnginePool(BasePool):
             worker_ens=self.settings.worker_ens or f"{self.pin.node}.honeyflow",
             queues=self.pin.queues,
             on_engine_lost=self._engine_lost,
+            on_flawed=self._flawed,
             on_free=self._wake_hub,
         )
         self.host = host
@@ -147,10 +198,11 @@ class EnginePool(BasePool):
         **_: Any,
     ) -> Any:
         """Take one message from Celery, on the hub thread; never waits."""
+        self.consumer_watch.took()
         if args[0] != INFER:
             return self.lane.submit(apply_target, target, args, kwargs, callback, accept_callback)
         request = accept_callback.__self__
-        if publish.HEADER not in request.request_dict:
+        if messages.HEADER not in request.request_dict:
             return self.lane.submit(ingest.enter, self.client, request)
         if self.host is None:
             return self.lane.submit(ingest.send_on, self.client, request)
@@ -199,10 +251,41 @@ class EnginePool(BasePool):
     def on_close(self) -> None:
         """Refuse new jobs."""
         self.consuming = False
+        self.closed = True
+
+    def _attend(self, seen: Attention) -> None:
+        if self.host is not None:
+            self.host.attend(seen)
+
+    def _drain(self, drain: bool) -> None:  # noqa: FBT001 - a flag's new value
+        """Take nothing more, and finish what runs; or go on as before."""
+        if self.closed or self.consuming is not drain:
+            return
+        logger.warning("told to %s", "drain" if drain else "go on")
+        self.consuming = not drain
+        if drain and self.host is not None:
+            self.host.return_unclaimed()
+        self._wake_hub()
+
+    def _reconnect(self, reason: str) -> None:
+        """Begin again with the broker, as after a lost connection; what runs is left alone."""
+        logger.error("%s; connecting to the broker again", reason)
+        self.note_event("consumer_restarted", {"reason": reason})
+        if self.hub is not None:
+            self.hub.call_soon(_lose_connection)
+
+    def note_event(self, kind: str, details: Mapping[str, Any]) -> None:
+        """Write an event of this worker for whoever watches; a ledger that is away gets none."""
+        try:
+            with self.client.ledger.write() as tx:
+                events.add(tx, kind=kind, subject=self.worker_name, details=dict(details))
+        except LedgerError as error:
+            logger.warning("the event %s is not written: %s", kind, error)
 
     def on_stop(self) -> None:
         """Drain within the grace time, hand back the rest, stop the engine. Idempotent."""
         self.consuming = False
+        self.closed = True
         # None while nobody asked, else the exit code, which may be 0.
         cold = worker_state.should_terminate is not None
         patience = 0.0 if cold else self.settings.timing.grace_s
@@ -232,11 +315,13 @@ class EnginePool(BasePool):
     def _engine_lost(self, reason: str) -> None:
         """Stop consuming, hand the jobs back with the session, end with exit code 1."""
         self.consuming = False
+        self.closed = True
         threading.Thread(target=self._give_up, args=(reason,), name="give-up", daemon=True).start()
 
     def _give_up(self, reason: str) -> None:
         self.keeper.stop()
         self._close_session(crashed=True, reason=reason)
+        self.note_event("engine_lost", {"reason": reason})
         worker_state.should_stop = 1  # type: ignore[assignment]
         self._wake_hub()
         # The hub may be stuck on a dead broker: the exit does not wait for it for ever.
@@ -253,6 +338,9 @@ class EnginePool(BasePool):
             publish.send(self.client.app, queued, ledger_uuid=self.client.ledger.uuid)
         except Exception as error:
             logger.warning("%d job(s) are sent later: %s", len(queued), error)
+
+    def _flawed(self, message: Any, reason: str, detail: str) -> None:
+        self.gate.keep_message(message, reason, detail)
 
     def _session_lost(self) -> None:
         if self.host is not None:
@@ -273,44 +361,25 @@ class EnginePool(BasePool):
         return worker_name()
 
     def _facts(self) -> tuple[str, Mapping[str, Any]]:
-        facts: dict[str, Any] = {"pid": os.getpid(), "queues": list(self.pin.queues)}
-        if self.host is None:
-            return ("idle" if self.consuming else "draining"), facts
-        in_flight = self.host.places.total - self.host.places.free
-        facts |= {"in_flight": in_flight, "places": self.host.places.total}
-        if self.pin.engine is not None:
-            facts |= {
-                "model": self.pin.engine.model,
-                "device": self.pin.engine.device,
-                "gpus": list(self.pin.placement.uuids) if self.pin.placement else [],
-                "tensor_parallel": self.pin.engine.tensor_parallel,
-            }
-        if self.host.executor.health().state == "loading":
-            return "loading", facts
-        if not self.consuming:
-            return "draining", facts
-        return ("busy" if in_flight else "idle"), facts
+        return facts.of_heartbeat(self.pin, self.host, consuming=self.consuming)
 
     def _get_info(self) -> dict[str, Any]:
         info: dict[str, Any] = {**super()._get_info(), "engine": None}  # type: ignore[misc]
-        if self.host is None:
-            return info
-        health = self.host.executor.health()
-        return {
-            **info,
-            "max-concurrency": self.host.places.total,
-            "engine": {
-                "model": self.pin.engine.model if self.pin.engine else None,
-                "state": str(health.state),
-                "jobs": len(self.host.slots),
-                "samples": self.host.places.total - self.host.places.free,
-                "places": self.host.places.total,
-            },
-        }
+        return info if self.host is None else {**info, **facts.of_stats(self.pin, self.host)}
 
 
 def _nothing() -> None:
     """What the hub is woken with."""
+
+
+def _lose_connection() -> None:
+    """End the hub's turn as a lost connection does, which Celery knows how to mend."""
+    raise ConnectionResetError("this consumer took nothing while work waited")
+
+
+def _ask_to_stop() -> None:
+    """Stop this worker as SIGTERM does."""
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 _names: list[str] = []

@@ -9,8 +9,8 @@ from celery import Celery
 
 from executors.resampling import parse_policy
 from ledger import Job
+from tasks.messages import HEADER
 
-HEADER = "honeyflow"
 VERSION = 1
 
 
@@ -34,7 +34,7 @@ def send(app: Celery, jobs: Sequence[Job], *, ledger_uuid: str) -> None:
             )
             message.headers[HEADER] = header(job, ledger_uuid)
             app.amqp.send_task_message(
-                producer, "tasks.infer", message, queue=job.queue, priority=job.priority
+                producer, "tasks.infer", message, queue=job.queue, priority=_priority(job)
             )
 
 
@@ -46,3 +46,8 @@ def header(job: Job, ledger_uuid: str) -> dict[str, Any]:
         "n": job.sent_number,
         "wave": parse_policy(job.policy).first_wave,
     }
+
+
+def _priority(job: Job) -> int:
+    """The job's own, or the first if it has waited for so long that it was promoted."""
+    return job.priority if job.promoted_at is None else 0

@@ -1,8 +1,8 @@
 """The reconciler: makes the broker and Celery's results agree with the ledger, again and again.
 
 It runs in every worker, one at a time under a ledger lease, and needs neither beat nor a message.
-One round, in order: reclaim what dead workers held; expire; release what is due; send again what
-the broker lost; deliver what ended undelivered.
+One round, in order: reclaim what dead workers held; expire; release what is due; promote what has
+waited too long; send again what the broker lost; deliver what ended undelivered.
 """
 
 from __future__ import annotations
@@ -89,6 +89,8 @@ class Reconciler:
         self._send(self._reclaim())
         self._expire()
         self._send(self._release_due())
+        self._send(self._release_followers())
+        self._send(self._promote())
         self._publish_ledger()
         self._send(self._find_lost())
         self._deliver()
@@ -122,6 +124,16 @@ class Reconciler:
     def _release_due(self) -> list[Job]:
         with self._client.ledger.write() as tx:
             return jobs.release_due(tx, limit=BATCH)
+
+    def _release_followers(self) -> list[Job]:
+        """Jobs that waited for another one like them, which has ended."""
+        with self._client.ledger.write() as tx:
+            return jobs.release_followers(tx, limit=BATCH)
+
+    def _promote(self) -> list[Job]:
+        """Jobs that have waited too long behind more urgent ones."""
+        with self._client.ledger.write() as tx:
+            return jobs.promote(tx, self._timing.max_wait_s, limit=BATCH)
 
     def _find_lost(self) -> list[Job]:
         """Jobs that are queued in the ledger and named by no message in the broker."""

@@ -40,6 +40,7 @@ KNOWN_TABLES = {
     "limits",
     "timing",
     "unsafe_redis",
+    "message_keys",
 }
 
 
@@ -61,6 +62,8 @@ class Timing:
     run_timeout_s: float = 300.0
     result_ttl_s: float = 86400.0
     engine_check_s: float = 1.0
+    max_wait_s: float = 600.0
+    stuck_consumer_s: float = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +95,7 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     timing: Timing = field(default_factory=Timing)
     unsafe_redis: bool = False
+    message_keys: tuple[Path, ...] = ()
     config_file: Path | None = None
     gpu_name: str | None = None
 
@@ -146,6 +150,7 @@ def read(environ: Mapping[str, str]) -> Settings:
         limits=values.section(Limits, "limits"),
         timing=values.section(Timing, "timing", "HONEYFLOW_TIMING"),
         unsafe_redis=values.flag("unsafe_redis", "HONEYFLOW_UNSAFE_REDIS"),
+        message_keys=tuple(Path(name).expanduser() for name in values.texts("message_keys")),
         config_file=file,
         gpu_name=environ.get("HONEYFLOW_GPU_NAME"),
     )

@@ -10,7 +10,7 @@ from typing import Any
 from celery.worker import state as worker_state
 from celery.worker.request import Request
 
-from tasks import publish
+from tasks import messages
 from tasks.runner import Ending, Hold
 
 
@@ -28,7 +28,7 @@ class Slot:
         self.pid = pid
         self.request = request
         self.job_id: str = request.id
-        header = request.request_dict.get(publish.HEADER) or {}
+        header = request.request_dict.get(messages.HEADER) or {}
         self.number = int(header.get("n", 0))
         self.wave = int(header.get("wave", 0))
         self.ledger = header.get("ledger")
@@ -36,6 +36,7 @@ class Slot:
         self.task: asyncio.Task[None] | None = None
         self.hold = Hold()
         self.claimed = False
+        self.parked = False
         self.began = time.monotonic()
         self._accept = accept
         self._terminate = terminate
@@ -48,6 +49,11 @@ class Slot:
     def drop(self) -> None:
         """Ack the message and forget it: somebody else has the job, or it has ended."""
         self.request.acknowledge()
+        worker_state.task_ready(self.request)
+
+    def put_back(self) -> None:
+        """Put the message back into its queue, in front, for another worker."""
+        self.request.reject(requeue=True)
         worker_state.task_ready(self.request)
 
     def finish(self, ending: Ending) -> None:

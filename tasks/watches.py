@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import redis
 
 from executors import HealthState
-from ledger import Attention, LedgerError, jobs
+from ledger import Attention
 from routing import INGEST, list_keys
 from tasks import ledger_id
 from tasks.client import Client
@@ -35,10 +35,11 @@ class Watches:
         self._keys = [list_keys(queue)[0] for queue in queues if queue != INGEST]
         self._timing = client.settings.timing
         self._running: list[asyncio.Task[None]] = []
+        self._orphans: set[tuple[str, int]] = set()
 
     async def start(self) -> None:
         """Start watching; ends with the loop."""
-        watches = (self._tick, self._attend, self._watch_urgent, self._watch_engine)
+        watches = (self._tick, self._watch_urgent, self._watch_engine)
         self._running = [asyncio.create_task(_go_on(watch)) for watch in watches]
 
     async def _tick(self) -> None:
@@ -46,32 +47,20 @@ class Watches:
             self._keeper.tick("engine-loop")
             await asyncio.sleep(1.0)
 
-    async def _attend(self) -> None:
-        """Look, in one query, at what this session holds: cancel flags, and jobs nobody runs."""
-        orphans: set[tuple[str, int]] = set()
-        while True:
-            await asyncio.sleep(self._timing.attention_s)
-            try:
-                seen = await asyncio.to_thread(self._attention)
-            except LedgerError as error:
-                logger.warning("the cancel flags cannot be read: %s", error)
-                continue
-            slots = {slot.job_id: slot for slot in tuple(self._host.slots.values())}
-            for job_id in seen.cancel:
-                if job_id in slots and slots[job_id].claimed:
-                    self._host.stop_slot(slots[job_id].pid, "cancel")
-            # Twice in a row: what was claimed between the two looks is not an orphan.
-            nobodys = {held for held in seen.running.items() if held[0] not in slots}
-            for job_id, fence in nobodys & orphans:
-                # A lost engine's jobs go back with its session, which counts the crash.
-                if not self._host.engine_lost:
-                    logger.error("job %s is held by this worker, and nothing runs it", job_id)
-                    self._host.hand_back(job_id, fence)
-            orphans = nobodys - orphans
-
-    def _attention(self) -> Attention:
-        with self._client.ledger.read() as tx:
-            return jobs.attention(tx, self._keeper.session)
+    def attend(self, seen: Attention) -> None:
+        """Stop what is called off, and give back what this session holds and nobody runs."""
+        slots = {slot.job_id: slot for slot in tuple(self._host.slots.values())}
+        for job_id in seen.cancel:
+            if job_id in slots and slots[job_id].claimed:
+                self._host.stop_slot(slots[job_id].pid, "cancel")
+        # Twice in a row: what was claimed between the two looks is not an orphan.
+        nobodys = {held for held in seen.running.items() if held[0] not in slots}
+        for job_id, fence in nobodys & self._orphans:
+            # A lost engine's jobs go back with its session, which counts the crash.
+            if not self._host.engine_lost:
+                logger.error("job %s is held by this worker, and nothing runs it", job_id)
+                self._host.hand_back(job_id, fence)
+        self._orphans = nobodys - self._orphans
 
     async def _watch_urgent(self) -> None:
         """Count the interactive jobs in the broker while only the places kept for them are free."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from celery.signals import celeryd_init, task_revoked
@@ -30,10 +31,55 @@ REMOTE_COMMANDS = frozenset(
 class Consumer(CeleryConsumer):
     """Celery's consumer; knows its pool, so that control commands reach it."""
 
+    connection_errors: tuple[type[BaseException], ...]
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if isinstance(self.pool, EnginePool):
             _pools.append(self.pool)
+
+    def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], Any]:
+        """Celery's handler of messages, which ends the worker over some of them; this one never."""
+        handle = super().create_task_handler(*args, **kwargs)
+
+        def on_task_received(message: Any) -> Any:
+            try:
+                return handle(message)
+            except Exception as error:
+                # A KeyError is a message's fault here, though kombu counts it among the
+                # connection's.
+                if isinstance(error, self.connection_errors) and not isinstance(error, KeyError):
+                    raise
+                logger.exception("a message cannot be handled")
+                self._quarantine(message, "MESSAGE_INVALID", f"{type(error).__name__}: {error}")
+                if not message.acknowledged:
+                    message.reject_log_error(logger, self.connection_errors)
+
+        return on_task_received
+
+    def on_decode_error(self, message: Any, exc: Exception) -> None:
+        """Keep what cannot be decoded."""
+        self._quarantine(message, "CONTENT_REFUSED", str(exc))
+        super().on_decode_error(message, exc)
+
+    def on_unknown_message(self, body: Any, message: Any) -> None:
+        """Keep what is no task's message."""
+        self._quarantine(message, "MESSAGE_INVALID", "it is no task's message")
+        super().on_unknown_message(body, message)
+
+    def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
+        """Keep a message of a task that is not registered here; its sender is told."""
+        self._quarantine(message, "TASK_UNKNOWN", f"no task {message.headers.get('task')!r}")
+        super().on_unknown_task(body, message, exc)
+
+    def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:
+        """Keep a message that Celery refuses."""
+        self._quarantine(message, "MESSAGE_INVALID", str(exc))
+        super().on_invalid_task(body, message, exc)
+
+    def _quarantine(self, message: Any, reason: str, detail: str) -> None:
+        if isinstance(self.pool, EnginePool):
+            self.pool.gate.keep_message(message, reason, detail)
 
 
 def this_pool() -> EnginePool | None:

@@ -1,0 +1,84 @@
+"""`honeyflow worker list|drain|undrain|stop`: what workers say of themselves and are told.
+
+What they are told stands in the ledger, where each looks twice a second, also one that is full.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from ledger import WorkerRow, workers
+from tasks import wiring
+from tasks.errors import HoneyflowError
+
+app = typer.Typer(no_args_is_help=True)
+
+Name = Annotated[
+    str, typer.Argument(help="The worker's name, as `honeyflow worker list` shows it.")
+]
+
+
+@app.command(name="list")
+def list_workers() -> None:
+    """List the workers that the ledger knows."""
+    with wiring.client().ledger.read() as tx:
+        rows, now = workers.list(tx), tx.now
+    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 132)
+    table = Table("worker", "state", "model", "device", "in flight", "heard of", "told", box=None)
+    for row in rows:
+        table.add_row(*_cells(row, now))
+    console.print(table)
+
+
+@app.command()
+def drain(name: Name) -> None:
+    """Let a worker take nothing more; what it runs it finishes, and its engine stays."""
+    _tell(name, drain=True)
+    typer.echo(f"{name} was told to drain; `honeyflow worker undrain {name}` takes it back.")
+
+
+@app.command()
+def undrain(name: Name) -> None:
+    """Let a drained worker take jobs again."""
+    _tell(name, drain=False)
+    typer.echo(f"{name} was told to go on.")
+
+
+@app.command()
+def stop(name: Name) -> None:
+    """Stop a worker: it finishes within its grace time, hands back the rest, and exits with 0."""
+    _tell(name, stop=True)
+    typer.echo(f"{name} was told to stop.")
+
+
+def _tell(name: str, *, drain: bool | None = None, stop: bool | None = None) -> None:
+    with wiring.client().ledger.write() as tx:
+        known = workers.set_flag(tx, name, drain=drain, stop=stop)
+    if not known:
+        raise HoneyflowError(
+            f"The ledger knows no worker {name!r}.",
+            code="WORKER_UNKNOWN",
+            suggested_action="Look at `honeyflow worker list`.",
+            details={"worker": name},
+        )
+
+
+def _cells(row: WorkerRow, now: float) -> list[str]:
+    facts = row.facts
+    in_flight = f"{facts['in_flight']}/{facts['places']}" if "places" in facts else ""
+    heard = "" if row.seen_at is None else f"{max(0.0, now - row.seen_at):.0f} s ago"
+    told = "stop" if row.stop else "drain" if row.drain else ""
+    return [
+        row.worker,
+        row.state,
+        str(facts.get("model") or ""),
+        str(facts.get("device") or ""),
+        in_flight,
+        heard,
+        told,
+    ]

@@ -1,0 +1,106 @@
+"""Signatures of messages, for a broker that others can write to. Optional, off by default.
+
+A message is only a job's id, and the ledger decides what it may do; with keys configured a worker
+takes none that has not been put into this queue by somebody who holds one. The signature (HMAC,
+RFC 2104, over SHA-256) covers the queue, the task's name, the id, the copy's number, the ledger,
+the body and the time. Whether a copy is fresh the ledger knows: a replayed one is stale.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import stat
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tasks.errors import SettingsInvalid
+from tasks.messages import HEADER, Flaw
+
+SIGNATURE = "honeyflow_signature"
+VERSION = 1
+MIN_KEY_BYTES = 32
+MAX_AGE_S = 86_400.0
+"""How old a signature may be; whatever waits longer is sent again by the reconciler."""
+AHEAD_S = 300.0
+"""How far a sender's clock may be ahead."""
+
+
+class Keys:
+    """The keys of one process: the first signs, all of them verify, so that one can be replaced."""
+
+    def __init__(self, keys: Sequence[bytes]) -> None:
+        self._keys = {hashlib.sha256(key).hexdigest()[:16]: key for key in keys}
+        self._signing = next(iter(self._keys))
+
+    def sign(self, queue: str, message: Mapping[str, Any]) -> None:
+        """Put a signature among a message's headers."""
+        headers = message["headers"]
+        told = {"v": VERSION, "key": self._signing, "at": int(time.time())}
+        mac = _mac(self._keys[self._signing], queue, message, told)
+        headers[SIGNATURE] = {**told, "mac": mac}
+
+    def flaw_of(self, queue: str, message: Mapping[str, Any]) -> Flaw | None:
+        """Why a message is not taken; None for one that was signed for this queue lately."""
+        given = message["headers"].get(SIGNATURE)
+        if not isinstance(given, dict):
+            return Flaw(reason="SIGNATURE_MISSING", detail="the message is not signed")
+        told = {name: given.get(name) for name in ("v", "key", "at")}
+        key = self._keys.get(str(told["key"]))
+        if told["v"] != VERSION or key is None:
+            return Flaw(reason="SIGNATURE_INVALID", detail=f"key {told['key']!r:.40} is not known")
+        if not hmac.compare_digest(_mac(key, queue, message, told), str(given.get("mac"))):
+            return Flaw(reason="SIGNATURE_INVALID", detail="the signature is of something else")
+        age = time.time() - float(told["at"] or 0)
+        if not -AHEAD_S <= age <= MAX_AGE_S:
+            return Flaw(reason="SIGNATURE_EXPIRED", detail=f"it was made {age:.0f} s ago")
+        return None
+
+
+def load(files: Sequence[Path]) -> Keys | None:
+    """The keys in these files; None where there are none.
+
+    Raises:
+        SettingsInvalid: a file cannot be read, is open to others, or is too short for a key.
+    """
+    return Keys([_read(file) for file in files]) if files else None
+
+
+def _read(file: Path) -> bytes:
+    try:
+        mode = stat.S_IMODE(file.stat().st_mode)
+        key = file.read_bytes().strip()
+    except OSError as error:
+        raise SettingsInvalid(
+            f"The message key {file} cannot be read: {error.strerror}."
+        ) from error
+    if mode & 0o077:
+        raise SettingsInvalid(
+            f"The message key {file} is open to others (mode {mode:o}).",
+            suggested_action=f"chmod 600 {file}, and make a new key if somebody may have read it.",
+        )
+    if len(key) < MIN_KEY_BYTES:
+        raise SettingsInvalid(
+            f"The message key {file} has {len(key)} bytes; {MIN_KEY_BYTES} are wanted.",
+            suggested_action=f"Make one: openssl rand -hex 32 > {file}",
+        )
+    return key
+
+
+def _mac(key: bytes, queue: str, message: Mapping[str, Any], told: Mapping[str, Any]) -> str:
+    headers = message["headers"]
+    signed = [
+        told["v"],
+        told["key"],
+        told["at"],
+        queue,
+        headers.get("task"),
+        headers.get("id"),
+        headers.get(HEADER),
+        hashlib.sha256(str(message.get("body")).encode()).hexdigest(),
+    ]
+    data = json.dumps(signed, sort_keys=True, separators=(",", ":")).encode()
+    return hmac.new(key, data, hashlib.sha256).hexdigest()
