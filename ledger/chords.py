@@ -10,13 +10,16 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ledger import tables
+from ledger import sessions, tables
 from ledger.tables import chord_parts, chords, jobs
 from ledger.transaction import Transaction
 from ledger.values import ChordPart, ChordState
 
 STALE_S = 60.0
-"""After how many seconds somebody else may set off a body that was taken and never done."""
+"""After how many seconds somebody else may set off a body that was taken and never done.
+
+At once, where the taker named its session and that is over.
+"""
 
 _HAS_JOBS = sa.select(jobs.c.id).where(jobs.c.group_id == sa.bindparam("the_group")).limit(1)
 _THE_CHORD = chords.c.group_id == sa.bindparam("the_group")
@@ -27,7 +30,7 @@ _PARTS = (
     .order_by(chord_parts.c.index.is_(None), chord_parts.c.index, chord_parts.c.id)
 )
 _ENDED = sa.select(sa.func.count()).select_from(chord_parts).where(_ITS_PARTS)
-_GET = sa.select(chords.c.size, chords.c.done_at).where(_THE_CHORD)
+_GET = sa.select(chords.c.size, chords.c.done_at, chords.c.claimed_by).where(_THE_CHORD)
 
 
 def _expecting(insert: tables.Insert) -> Any:
@@ -47,13 +50,16 @@ def _locking(insert: tables.Insert) -> Any:
 
 def _taking(insert: tables.Insert) -> Any:
     wanted = insert(chords)
-    untaken = chords.c.claimed_at.is_(None) | (
-        chords.c.claimed_at <= sa.bindparam("stale", type_=sa.Double)
+    free = (
+        chords.c.claimed_at.is_(None)
+        | (chords.c.claimed_at <= sa.bindparam("stale", type_=sa.Double))
+        # A session that is over never comes back, so this holds until the chord is taken again.
+        | (chords.c.claimed_by == sa.bindparam("the_dead", type_=sa.Text))
     )
     taken = wanted.on_conflict_do_update(
         index_elements=["group_id"],
-        set_={"claimed_at": wanted.excluded.claimed_at},
-        where=chords.c.done_at.is_(None) & untaken,
+        set_={name: wanted.excluded[name] for name in ("claimed_at", "claimed_by")},
+        where=chords.c.done_at.is_(None) & free,
     )
     return taken.returning(chords.c.group_id)
 
@@ -62,7 +68,11 @@ _EXPECT = tables.both(_expecting)
 _LOCK = tables.both(_locking)
 _TAKE = tables.both(_taking)
 _ADD = tables.both(lambda insert: insert(chord_parts).on_conflict_do_nothing())
-_GIVE_BACK = sa.update(chords).where(_THE_CHORD, chords.c.done_at.is_(None)).values(claimed_at=None)
+_GIVE_BACK = (
+    sa.update(chords)
+    .where(_THE_CHORD, chords.c.done_at.is_(None))
+    .values(claimed_at=None, claimed_by=None)
+)
 _FINISH = (
     sa.update(chords)
     .where(_THE_CHORD, chords.c.done_at.is_(None))
@@ -98,11 +108,17 @@ def add(tx: Transaction, group_id: str, part: ChordPart) -> None:
 
 
 def take(
-    tx: Transaction, group_id: str, size: int | None = None, stale_after: float = STALE_S
+    tx: Transaction,
+    group_id: str,
+    size: int | None = None,
+    stale_after: float = STALE_S,
+    *,
+    session: str | None = None,
 ) -> ChordState:
     """Ask to set off the body of a chord of `size` parts, or of as many as it was told to expect.
 
-    To be asked in the transaction that added a part, or a later one.
+    To be asked in the transaction that added a part, or a later one. Whoever names its session lets
+    others take the chord as soon as that is over.
     """
     chord = tx.row(_GET, {"the_group": group_id})
     if chord is not None and chord["done_at"] is not None:
@@ -111,7 +127,13 @@ def take(
         size = None if chord is None else chord["size"]
     if size is None or tx.execute(_ENDED, {"the_group": group_id}).scalar_one() < size:
         return ChordState.WAITING
-    wanted = {"group_id": group_id, "claimed_at": tx.now, "stale": tx.now - stale_after}
+    wanted = {
+        "group_id": group_id,
+        "claimed_at": tx.now,
+        "claimed_by": session,
+        "stale": tx.now - stale_after,
+        "the_dead": None if chord is None else _dead(tx, chord["claimed_by"]),
+    }
     if tx.execute(_TAKE, wanted).first() is not None:
         return ChordState.MINE
     chord = tx.row(_GET, {"the_group": group_id})
@@ -132,3 +154,8 @@ def done(tx: Transaction, group_id: str) -> None:
 def parts(tx: Transaction, group_id: str) -> list[ChordPart]:
     """The parts that have ended, in the order of the header."""
     return [ChordPart(**row) for row in tx.rows(_PARTS, {"the_group": group_id})]
+
+
+def _dead(tx: Transaction, session_id: str | None) -> str | None:
+    """The taker's session, if it is over."""
+    return session_id if session_id is not None and sessions.is_over(tx, session_id) else None

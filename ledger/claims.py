@@ -67,6 +67,7 @@ _ATTENTION = (
         tables.sessions.c.lease_until,
         tables.sessions.c.boot_id,
         tables.workers.c.drain,
+        tables.workers.c.stop,
         jobs.c.id,
         jobs.c.fence,
         jobs.c.cancel_requested,
@@ -128,6 +129,7 @@ def attention(tx: Transaction, session: str, held: Iterable[str] = ()) -> Attent
     return Attention(
         alive=bool(rows) and sessions.is_alive(tx, rows[0]),
         drain=bool(rows) and bool(rows[0]["drain"]),
+        stop=bool(rows) and bool(rows[0]["stop"]),
         running=running,
         cancel=[row["id"] for row in rows if row["cancel_requested"]],
         lost=[job_id for job_id in held if job_id not in running],
@@ -140,7 +142,9 @@ def _taken(tx: Transaction, job: Job, request: bytes | None) -> Claim | Refusal:
     if request is None or bodies.digest_of(request) != job.request_digest:
         endings.fail(tx, job_id=job.id, fence=job.fence, error=_NO_REQUEST)
         return Refusal(reason=RefusalReason.ENDED, job=views.get(tx, job.id))
-    kept = samples.of(tx, job.id) if job.fence > 1 else []
+    if job.follows is not None:
+        samples.adopt(tx, job.id, job.follows, fence=job.fence)
+    kept = samples.of(tx, job.id) if job.fence > 1 or job.follows is not None else []
     return Claim(job=job, request=request, samples=kept)
 
 

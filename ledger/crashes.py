@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from ledger import events
 from ledger.states import State
 from ledger.tables import jobs, state_in
 from ledger.transaction import Transaction
@@ -107,4 +108,7 @@ def _move(tx: Transaction, job: Job, verdict: Verdict, *, reason: str) -> Job:
         "retriable": False,
         "details": {"reasons": reasons},
     }
-    return _BURY.one(tx, reason="third crash", the_error=error, **held) or moved
+    dead = _BURY.one(tx, reason="third crash", the_error=error, **held)
+    if dead is not None:
+        events.add(tx, kind=events.JOB_DEAD, subject=job.id, details={"reasons": reasons})
+    return dead or moved

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
 
-from ledger import bodies, changes, states, tables
+from ledger import bodies, changes, followers, states, tables
 from ledger.errors import IdempotencyConflict, JobConflict
 from ledger.states import State
 from ledger.tables import jobs
@@ -26,7 +27,8 @@ def submit(tx: Transaction, new: Sequence[NewJob]) -> list[Job]:
     """Enter jobs, in the order given: queued when they are due, else scheduled.
 
     A job that is there already, by its id or by its idempotency key, is given as it is, with
-    `created` false, if its request is the same.
+    `created` false, if its request is the same. A due job with `dedupe` is scheduled to follow one
+    like it that is under way, where there is one (see `ledger.followers`).
 
     Raises:
         JobConflict: the id is taken by another request.
@@ -37,6 +39,8 @@ def submit(tx: Transaction, new: Sequence[NewJob]) -> list[Job]:
         not_before = _moment(tx, job.not_before, job.delay_s)
         due = not_before is None or not_before <= tx.now
         rows.append(_row(tx, job, State.QUEUED if due else State.SCHEDULED))
+    if any(job.dedupe for job in new):
+        _share(tx, new, rows)
     return _enter(tx, new, rows, reason="submitted")
 
 
@@ -55,7 +59,8 @@ def _enter(
 ) -> list[Job]:
     if not rows:
         return []
-    entered = tx.rows(_INSERT, _firsts(rows))
+    # By id, so that no two submitters wait in a ring.
+    entered = tx.rows(_INSERT, sorted(_firsts(rows), key=itemgetter("id")))
     changes.append(tx, entered, reason=reason)
     created = {row["id"]: job_of(row, created=True) for row in entered}
     if len(created) == len(new):
@@ -69,8 +74,23 @@ def _enter(
     ]
 
 
+def _share(tx: Transaction, new: Sequence[NewJob], rows: list[dict[str, Any]]) -> None:
+    """Let those that will be entered follow others, where they may."""
+    by_id, by_key = _existing(tx, new)
+    entering = [
+        row
+        for row in _firsts(rows)
+        if row["id"] not in by_id and row["idempotency_key"] not in by_key
+    ]
+    followed = followers.leaders_of(tx, entering)
+    for row in entering:
+        if row["id"] in followed:
+            waiting = {"not_before": None, "queued_at": None, "follows": followed[row["id"]]}
+            row |= {"state": State.SCHEDULED, **waiting}
+
+
 def _firsts(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Of rows with one id or key the first; by id, so that no two submitters wait in a ring."""
+    """Of rows with one id or key the first."""
     ids: dict[str, dict[str, Any]] = {}
     keys: set[str] = set()
     for row in rows:
@@ -78,21 +98,18 @@ def _firsts(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         if row["id"] not in ids and key not in keys:
             ids[row["id"]] = row
             keys |= {key} - {None}
-    return [ids[job_id] for job_id in sorted(ids)]
+    return [*ids.values()]
 
 
-def _existing(
-    tx: Transaction, new: Sequence[NewJob]
-) -> tuple[dict[str, Job], dict[str | None, Job]]:
+def _existing(tx: Transaction, new: Sequence[NewJob]) -> tuple[dict[str, Job], dict[str, Job]]:
     ids = [job.id for job in new]
     keys = [job.idempotency_key for job in new if job.idempotency_key is not None]
     found = [job_of(row) for row in tx.rows(_EXISTING, {"ids": ids, "keys": keys})]
-    return {job.id: job for job in found}, {job.idempotency_key: job for job in found}
+    by_key = {job.idempotency_key: job for job in found if job.idempotency_key is not None}
+    return {job.id: job for job in found}, by_key
 
 
-def _same(
-    new: NewJob, digest: str, by_id: Mapping[str, Job], by_key: Mapping[str | None, Job]
-) -> Job:
+def _same(new: NewJob, digest: str, by_id: Mapping[str, Job], by_key: Mapping[str, Job]) -> Job:
     job = by_id.get(new.id)
     if job is None and new.idempotency_key is not None:
         job = by_key[new.idempotency_key]
@@ -150,6 +167,8 @@ def _row(tx: Transaction, new: NewJob, state: State) -> dict[str, Any]:
         "error": None,
         "request_digest": bodies.put(tx, new.request, bodies.JSON),
         "review": False,
+        "dedupe": new.dedupe,
+        "follows": None,
     }
 
 

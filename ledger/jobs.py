@@ -1,7 +1,8 @@
 """Jobs: everything that can be done to them, each function on a transaction that the caller holds.
 
 `entries` is how they come in, `claims` how sessions take them, `endings` how they end or are tried
-again, `sweeps` what the reconciler does to many, `views` how they are read.
+again, `sweeps` what the reconciler does to many, `followers` how they share an execution, `views`
+how they are read.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 from ledger.claims import attention, claim, hand_back
 from ledger.endings import MAX_TRIES, cancel, commit, expire, fail, finish_cancel, retry
 from ledger.entries import refuse, submit
+from ledger.followers import release_followers
 from ledger.sweeps import (
     MAX_DELIVERIES,
     count_delivery,
     expire_due,
     mark_delivered,
     mark_sent,
+    promote,
     queued_by_queue,
     queued_ids,
     release_due,
@@ -45,10 +48,12 @@ __all__ = [
     "list",
     "mark_delivered",
     "mark_sent",
+    "promote",
     "queued_by_queue",
     "queued_ids",
     "refuse",
     "release_due",
+    "release_followers",
     "request",
     "resend",
     "result",

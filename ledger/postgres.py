@@ -7,8 +7,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import event
 
+from ledger.columns import dump_json
 from ledger.errors import LedgerDriverMissing
-from ledger.tables import dump_json
 
 LOCK_TIMEOUT_S = 10
 """How long a writer waits for a row that another one holds."""
@@ -89,11 +89,12 @@ def lock_migration(connection: sa.Connection) -> None:
 def raise_change_base(connection: sa.Connection) -> None:
     """Keep change numbers rising in a database restored from a dump.
 
-    There, transaction ids start low again (see `ledger.changes`).
+    There, transaction ids start low again (see `ledger.sequence`).
     """
     connection.exec_driver_sql(
         "UPDATE ledger SET change_base = newest.id - own.id + 1"
-        " FROM (SELECT max(seq) / 1048576 AS id FROM changes) AS newest,"
+        " FROM (SELECT greatest((SELECT max(seq) FROM changes), (SELECT max(id) FROM events))"
+        " / 1048576 AS id) AS newest,"
         " (SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS id) AS own"
         " WHERE newest.id >= own.id + ledger.change_base"
     )

@@ -1,8 +1,13 @@
-"""Finished samples of a job, kept as they come, so that none is ever drawn twice."""
+"""Finished samples of a job, kept as they come, so that none is ever drawn twice.
+
+Of each index the first is kept; one that was drawn by another model, engine or prompt counts for
+nothing any more and gives way.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -26,9 +31,37 @@ _HELD = (
     .order_by(jobs.c.id)
     .with_for_update(key_share=True)
 )
-_INSERT = tables.both(
+_DIGESTS = ("model_digest", "engine_digest", "prompt_digest")
+
+
+def _keeping(insert: tables.Insert) -> Any:
+    """The first one stays, unless it was drawn by another model, engine or prompt than the new."""
+    new = insert(_table)
+    kept = new.on_conflict_do_update(
+        index_elements=["job_id", "index"],
+        set_={name: new.excluded[name] for name in (*_COLUMNS, "created_at")},
+        where=sa.or_(*(_table.c[name].is_distinct_from(new.excluded[name]) for name in _DIGESTS)),
+    )
+    return kept.returning(_table.c.job_id, _table.c.index)
+
+
+_INSERT = tables.both(_keeping)
+_LED = [column.name for column in _table.columns if column.name not in ("job_id", "fence")]
+_ADOPT = tables.both(
     lambda insert: (
-        insert(_table).on_conflict_do_nothing().returning(_table.c.job_id, _table.c.index)
+        insert(_table)
+        .from_select(
+            ["job_id", "fence", *_LED],
+            sa.select(
+                sa.bindparam("the_job", type_=sa.Text),
+                sa.bindparam("the_fence", type_=sa.BigInteger),
+                *(_table.c[name] for name in _LED),
+            )
+            .select_from(_table.join(jobs, jobs.c.id == _table.c.job_id))
+            .where(_table.c.job_id == sa.bindparam("the_leader"))
+            .where(tables.state_in(State.SUCCEEDED)),
+        )
+        .on_conflict_do_nothing()
     )
 )
 _OF = (
@@ -63,6 +96,14 @@ def add_many(tx: Transaction, samples: Sequence[SampleRow]) -> list[bool]:
         and wanted.get((sample.job_id, sample.index)) is sample
         for sample in samples
     ]
+
+
+def adopt(tx: Transaction, job_id: str, leader_id: str, *, fence: int) -> None:
+    """Keep for a job that was just claimed the samples of the one it follows, if that succeeded.
+
+    They stay as they were drawn, with the leader's seeds and times.
+    """
+    tx.execute(_ADOPT, {"the_job": job_id, "the_fence": fence, "the_leader": leader_id})
 
 
 def of(tx: Transaction, job_id: str) -> list[SampleRow]:

@@ -70,6 +70,7 @@ _START = (
         state="starting",
         seen_at=_NOW,
         drain=sa.false(),
+        stop=sa.false(),
     )
 )
 _LAST_END = sa.select(sa.func.max(sessions.c.closed_at))
@@ -86,7 +87,7 @@ def open(  # noqa: A001 - callers read sessions.open
     boot_id: str,
     lease_s: float = LEASE_S,
 ) -> Session:
-    """Begin a worker's run; what it was told before, as to drain, is forgotten.
+    """Begin a worker's run; what it was told before, as to drain or to stop, is forgotten.
 
     `pid_started` is when the process began, in any unit that tells it from a later one of that
     number; `pid_namespace` is what the number counts in, in any words that tell it from others of
@@ -155,6 +156,12 @@ def close(tx: Transaction, session_id: str, *, crashed: bool, reason: str) -> li
         return []
     tx.held_sessions[session_id] = False
     return crashes.give_back(tx, session_id, crashed=crashed, reason=reason)
+
+
+def is_over(tx: Transaction, session_id: str) -> bool:
+    """Whether a session was closed, has lapsed, or is unknown; it never comes back."""
+    row = tx.row(_GET, {"the_session": session_id})
+    return row is None or not is_alive(tx, row)
 
 
 def last_end(tx: Transaction) -> float | None:

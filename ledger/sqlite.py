@@ -20,6 +20,7 @@ from sqlalchemy import event
 from sqlalchemy.pool import QueuePool
 
 from ledger import filesystems
+from ledger.columns import dump_json
 from ledger.errors import (
     LedgerDriverMissing,
     LedgerForeign,
@@ -29,7 +30,6 @@ from ledger.errors import (
     LedgerRefused,
     LedgerUrlInvalid,
 )
-from ledger.tables import dump_json
 
 APPLICATION_ID = 0x686F6E79
 """`hony`, in the file's header: whose database this is (`PRAGMA application_id`)."""

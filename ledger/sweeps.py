@@ -57,6 +57,27 @@ _RELEASE_DUE = Transition(
     ),
     values=RESENT,
 )
+_PROMOTE = (
+    sa.update(jobs)
+    .where(
+        state_in(State.QUEUED),
+        jobs.c.promoted_at.is_(None),
+        unlocked(
+            sa.select(jobs.c.id)
+            .where(
+                state_in(State.QUEUED),
+                # Written out, as in the index that serves this.
+                jobs.c.priority > sa.literal_column("0"),
+                jobs.c.promoted_at.is_(None),
+                jobs.c.queued_at <= _BEFORE,
+            )
+            .order_by(jobs.c.queued_at)
+            .limit(_AT_MOST)
+        ),
+    )
+    .values(promoted_at=NOW, sent_number=jobs.c.sent_number + 1, sent_at=NOW)
+    .returning(jobs)
+)
 _queued = in_turn(sa.select(jobs.c.id).where(jobs.c.id.in_(_IDS), state_in(State.QUEUED)))
 _to_tell = in_turn(
     sa.select(jobs.c.id).where(
@@ -119,6 +140,17 @@ def resend(tx: Transaction, ids: Sequence[str]) -> list[Job]:
     if not ids:
         return []
     rows = tx.rows(_RESEND, {"ids": list(ids), "now": tx.now})
+    return [job_of(row) for row in rows]
+
+
+def promote(tx: Transaction, waited_s: float, limit: int = 500) -> list[Job]:
+    """Put queued jobs that have waited `waited_s` seconds before the others; gives them, to send.
+
+    Only once, and none that is of the first priority anyway. Their `priority` stays as it is: that
+    `promoted_at` is set says that they are to be sent as the first. They stay so when they come
+    back to their queue.
+    """
+    rows = tx.rows(_PROMOTE, {"before": tx.now - waited_s, "at_most": limit, "now": tx.now})
     return [job_of(row) for row in rows]
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.types import TypeDecorator
 
+from ledger.columns import Decimal, EscapedText, Real, StateText, flag, number, plain_json
 from ledger.states import State
 
 Statements = Mapping[str, Any]
@@ -24,75 +23,6 @@ DIALECTS = ("sqlite", "postgresql")
 def both(build: Callable[[Insert], Any]) -> Statements:
     """Build a statement with each dialect's own `insert`, which is what knows ON CONFLICT."""
     return {"sqlite": build(sqlite.insert), "postgresql": build(postgresql.insert)}
-
-
-class EscapedText(TypeDecorator[str]):
-    """Any Python string, NUL and lone surrogates too, as a JSON string."""
-
-    impl = sa.Text
-    cache_ok = True
-
-    def process_bind_param(self, value: str | None, _dialect: sa.Dialect) -> str | None:
-        """Escape."""
-        return None if value is None else json.dumps(value)
-
-    def process_result_value(self, value: Any, _dialect: sa.Dialect) -> str | None:
-        """Read back."""
-        return None if value is None else str(json.loads(value))
-
-
-class Real(TypeDecorator[float]):
-    """A float; SQLite's RETURNING gives a whole number back as an integer."""
-
-    impl = sa.Double
-    cache_ok = True
-
-    def process_result_value(self, value: Any, _dialect: sa.Dialect) -> float | None:
-        """Read back."""
-        return None if value is None else float(value)
-
-
-class Decimal(TypeDecorator[int]):
-    """An integer of any size, as decimal digits: a seed may need more than 63 bits."""
-
-    impl = sa.Text
-    cache_ok = True
-
-    def process_bind_param(self, value: int | None, _dialect: sa.Dialect) -> str | None:
-        """Write out."""
-        return None if value is None else str(value)
-
-    def process_result_value(self, value: Any, _dialect: sa.Dialect) -> int | None:
-        """Read back."""
-        return None if value is None else int(value)
-
-
-class StateText(TypeDecorator[State]):
-    """A state by its name."""
-
-    impl = sa.Text
-    cache_ok = True
-
-    def process_bind_param(self, value: State | None, _dialect: sa.Dialect) -> str | None:
-        """Write its name."""
-        return None if value is None else str(value)
-
-    def process_result_value(self, value: Any, _dialect: sa.Dialect) -> State | None:
-        """Read it back."""
-        return None if value is None else State(value)
-
-
-def dump_json(value: Any) -> str:
-    """Plain JSON for the JSON columns.
-
-    Raises:
-        ValueError, TypeError: it is not JSON; both drivers' errors would come later and differ.
-    """
-    return json.dumps(value, allow_nan=False, separators=(",", ":"))
-
-
-def _json() -> sa.JSON:
-    return sa.JSON(none_as_null=True)
 
 
 metadata = sa.MetaData()
@@ -149,7 +79,7 @@ jobs = sa.Table(
     sa.Column("fence", sa.BigInteger, nullable=False),
     sa.Column("tries", sa.Integer, nullable=False),
     sa.Column("crashes", sa.Integer, nullable=False),
-    sa.Column("crash_reasons", _json()),
+    sa.Column("crash_reasons", plain_json()),
     sa.Column("suspect", sa.Boolean, nullable=False),
     sa.Column("model", sa.Text, nullable=False),
     sa.Column("queue", sa.Text, nullable=False),
@@ -166,7 +96,7 @@ jobs = sa.Table(
     sa.Column("cancel_requested", sa.Boolean, nullable=False),
     sa.Column("cancel_reason", sa.Text),
     sa.Column("session", sa.Text, sa.ForeignKey("sessions.id")),
-    sa.Column("canvas", _json()),
+    sa.Column("canvas", plain_json()),
     sa.Column("group_id", sa.Text),
     sa.Column("group_index", sa.Integer),
     sa.Column("root_id", sa.Text),
@@ -182,7 +112,7 @@ jobs = sa.Table(
     sa.Column("delivered_at", Real),
     sa.Column("delivery_tries", sa.Integer, nullable=False),
     sa.Column("delivery_error", EscapedText),
-    sa.Column("error", _json()),
+    sa.Column("error", plain_json()),
     # No foreign keys to bodies: a digest is evidence that outlives the bytes it names.
     sa.Column("request_digest", sa.Text, nullable=False),
     sa.Column("result_digest", sa.Text),
@@ -193,6 +123,10 @@ jobs = sa.Table(
     sa.Column("k", sa.Integer),
     sa.Column("rounds", sa.Integer),
     sa.Column("review", sa.Boolean, nullable=False),
+    sa.Column("promoted_at", Real),
+    flag("dedupe"),
+    # Not a foreign key: the job that is followed may be deleted first.
+    sa.Column("follows", sa.Text),
     sa.UniqueConstraint("idempotency_key", name="jobs_idempotency_key"),
 )
 
@@ -218,19 +152,24 @@ _partial(
     "finished_at",
 )
 _partial("jobs_group", "group_id IS NOT NULL", "group_id", "group_index")
+_partial(
+    "jobs_unpromoted", "state = 'queued' AND priority > 0 AND promoted_at IS NULL", "queued_at"
+)
+_partial("jobs_leading", "dedupe AND follows IS NULL AND finished_at IS NULL", "request_digest")
+_partial(
+    "jobs_following",
+    "state = 'scheduled' AND follows IS NOT NULL AND not_before IS NULL",
+    "follows",
+    "created_at",
+    "id",
+)
 sa.Index("jobs_created", jobs.c.created_at, jobs.c.id)
 sa.Index("jobs_model_state", jobs.c.model, jobs.c.state)
 
 changes = sa.Table(
     "changes",
     metadata,
-    # INTEGER on SQLite, because only that is its row id.
-    sa.Column(
-        "seq",
-        sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
-        primary_key=True,
-        autoincrement=True,
-    ),
+    number("seq"),
     sa.Column("at", Real, nullable=False),
     sa.Column("job_id", sa.Text, sa.ForeignKey("jobs.id"), nullable=False),
     sa.Column("step", sa.Integer, nullable=False),
@@ -288,8 +227,8 @@ reviews = sa.Table(
     "reviews",
     metadata,
     sa.Column("job_id", sa.Text, sa.ForeignKey("jobs.id"), primary_key=True),
-    sa.Column("reasons", _json(), nullable=False),
-    sa.Column("classes", _json(), nullable=False),
+    sa.Column("reasons", plain_json(), nullable=False),
+    sa.Column("classes", plain_json(), nullable=False),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("created_at", Real, nullable=False),
     sa.Index("reviews_state", "state", "created_at"),
@@ -302,9 +241,10 @@ workers = sa.Table(
     sa.Column("node", sa.Text),
     sa.Column("session", sa.Text),
     sa.Column("state", sa.Text, nullable=False),
-    sa.Column("facts", _json(), nullable=False),
+    sa.Column("facts", plain_json(), nullable=False),
     sa.Column("seen_at", Real),
     sa.Column("drain", sa.Boolean, nullable=False),
+    flag("stop"),
 )
 
 leases = sa.Table(
@@ -323,6 +263,7 @@ chords = sa.Table(
     sa.Column("size", sa.Integer),
     sa.Column("claimed_at", Real),
     sa.Column("done_at", Real),
+    sa.Column("claimed_by", sa.Text),
 )
 
 chord_parts = sa.Table(
@@ -334,6 +275,39 @@ chord_parts = sa.Table(
     sa.Column("index", sa.Integer),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("result", EscapedText),
+)
+
+quarantine = sa.Table(
+    "quarantine",
+    metadata,
+    number("id"),
+    sa.Column("at", Real, nullable=False),
+    sa.Column("queue", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("detail", EscapedText, nullable=False),
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("data", sa.LargeBinary, nullable=False),
+    sa.Column("worker", sa.Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+quarantine_totals = sa.Table(
+    "quarantine_totals",
+    metadata,
+    sa.Column("reason", sa.Text, primary_key=True),
+    sa.Column("total", sa.BigInteger, nullable=False),
+)
+
+events = sa.Table(
+    "events",
+    metadata,
+    number("id"),
+    sa.Column("at", Real, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("details", plain_json(), nullable=False),
+    sqlite_autoincrement=True,
 )
 
 

@@ -31,7 +31,7 @@ class Transaction:
         self.place = place
         self.pending: dict[str, Mapping[str, Any]] = {}
         self.held_sessions: dict[str, bool] = {}
-        self.changes_written = 0
+        self.numbered = 0
         self._deferred: dict[int, tuple[tables.Statements, list[Mapping[str, Any]]]] = {}
         self._connection = connection
         self._clock = clock

@@ -13,6 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ledger import changes, states, tables
+from ledger.columns import StateText
 from ledger.states import State
 from ledger.tables import jobs
 from ledger.transaction import Transaction
@@ -49,7 +50,7 @@ class Transition:
             sa.update(jobs)
             .where(tables.state_in(*sources), *where)
             .values(
-                state=sa.literal_column(f"'{target}'", tables.StateText()),
+                state=sa.literal_column(f"'{target}'", StateText()),
                 previous=jobs.c.state,
                 step=jobs.c.step + 1,
                 **(values or {}),

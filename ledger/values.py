@@ -24,7 +24,8 @@ class NewJob:
     `id` is the Celery task id, a UUID. `request` is the canonical request's bytes. `priority` is
     0 (first) to 9. `not_before` and `deadline` are moments; `delay_s` and `expires_s` say the same
     in seconds from the submission, on the store's clock, which the submitter's need not agree with.
-    `run_timeout` is in seconds from the claim. `canvas` is plain JSON.
+    `run_timeout` is in seconds from the claim. `canvas` is plain JSON. With `dedupe` it may share
+    the execution of a job like it that is under way, and others may share its own.
 
     Raises:
         InvalidValue: a field that no ledger can hold.
@@ -51,6 +52,7 @@ class NewJob:
     correlation_id: str | None = None
     stream: bool = False
     idempotency_key: str | None = None
+    dedupe: bool = False
     origin: str = "client"
 
     def __post_init__(self) -> None:
@@ -86,8 +88,9 @@ class Job:
     """A job's row.
 
     `session` is the session that claimed it last; it holds the job only while `state` is running.
-    `previous` is the state before this one and `step` the number of moves so far. `created` is true
-    only in what the call that entered the job returns.
+    `previous` is the state before this one and `step` the number of moves so far. `promoted_at` is
+    when it was put before the others of its queue, `follows` the job whose execution it shares.
+    `created` is true only in what the call that entered the job returns.
     """
 
     id: str
@@ -140,6 +143,9 @@ class Job:
     k: int | None
     rounds: int | None
     review: bool
+    promoted_at: float | None = None
+    dedupe: bool = False
+    follows: str | None = None
     created: bool = field(default=False, compare=False)
 
     @property
@@ -210,13 +216,15 @@ class Claim:
 class Attention:
     """What a session has to look at.
 
-    `alive` is whether its lease holds, `drain` whether it shall finish and stop, `running` maps the
-    ids it holds to their fences, `cancel` are those to be called off, and `lost` those of the ids
-    asked about that it no longer holds.
+    `alive` is whether its lease holds, `drain` whether it shall finish what it has and take no
+    more, `stop` whether its process shall end, `running` maps the ids it holds to their fences,
+    `cancel` are those to be called off, and `lost` those of the ids asked about that it no longer
+    holds.
     """
 
     alive: bool
     drain: bool
+    stop: bool
     running: Mapping[str, int]
     cancel: list[str]
     lost: list[str]
@@ -271,6 +279,7 @@ class WorkerRow:
     facts: Mapping[str, Any]
     seen_at: float | None
     drain: bool
+    stop: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,6 +287,7 @@ class WorkerFlags:
     """What a worker was told to do."""
 
     drain: bool = False
+    stop: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -319,6 +329,35 @@ class ChordPart:
     index: int | None
     state: str
     result: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuarantineRow:
+    """A message that nobody could make a job of.
+
+    `reason` is a code, `digest` and `size` are those of all its bytes, `data` the first 64 KiB.
+    """
+
+    id: int
+    at: float
+    queue: str
+    reason: str
+    detail: str
+    digest: str
+    size: int
+    data: bytes
+    worker: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRow:
+    """Something that people may want to hear of; `details` is plain JSON."""
+
+    id: int
+    at: float
+    kind: str
+    subject: str
+    details: Mapping[str, Any]
 
 
 class ChordState(StrEnum):

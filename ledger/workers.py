@@ -37,11 +37,18 @@ _MARK_STALE = (
     .returning(workers.c.worker)
 )
 _ALL = sa.select(workers).order_by(workers.c.worker)
-_DRAIN = sa.select(workers.c.drain).where(workers.c.worker == sa.bindparam("the_worker"))
-_SET_DRAIN = (
+_FLAGS = sa.select(workers.c.drain, workers.c.stop).where(
+    workers.c.worker == sa.bindparam("the_worker")
+)
+_SET_FLAGS = (
     sa.update(workers)
     .where(workers.c.worker == sa.bindparam("the_worker"))
-    .values(drain=sa.bindparam("shall_drain", type_=sa.Boolean))
+    .values(
+        {
+            flag: sa.func.coalesce(sa.bindparam(f"shall_{flag}", type_=sa.Boolean), workers.c[flag])
+            for flag in ("drain", "stop")
+        }
+    )
     .returning(workers.c.worker)
 )
 
@@ -72,16 +79,21 @@ def sweep(tx: Transaction, stale_after: float = STALE_S) -> builtins.list[str]:
     return sorted(row["worker"] for row in marked)
 
 
-def set_flag(tx: Transaction, worker: str, *, drain: bool) -> bool:
-    """Tell a worker to drain, or to go on; false for one that the ledger does not know."""
-    told = tx.execute(_SET_DRAIN, {"the_worker": worker, "shall_drain": drain})
-    return told.first() is not None
+def set_flag(
+    tx: Transaction, worker: str, *, drain: bool | None = None, stop: bool | None = None
+) -> bool:
+    """Tell a worker to drain or to stop, or to go on; false for one that the ledger does not know.
+
+    A flag that is None stays as it is.
+    """
+    told = {"the_worker": worker, "shall_drain": drain, "shall_stop": stop}
+    return tx.execute(_SET_FLAGS, told).first() is not None
 
 
 def flags(tx: Transaction, worker: str) -> WorkerFlags:
     """What a worker was told; nothing for one that the ledger does not know."""
-    drain = tx.execute(_DRAIN, {"the_worker": worker}).scalar_one_or_none()
-    return WorkerFlags(drain=bool(drain))
+    row = tx.row(_FLAGS, {"the_worker": worker})
+    return WorkerFlags() if row is None else WorkerFlags(**row)
 
 
 def list(tx: Transaction) -> builtins.list[WorkerRow]:  # noqa: A001 - workers.list

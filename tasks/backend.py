@@ -39,6 +39,7 @@ from tasks import canvas, signatures, wiring
 from tasks.celery import INFER
 from tasks.client import JobResult
 from tasks.errors import HoneyflowError
+from tasks.keeper import current_session
 
 logger = logging.getLogger(__name__)
 
@@ -150,7 +151,7 @@ class LedgerBackend(RedisBackend):
         with _ledger().write() as tx:
             chords.add(tx, group_id, part)
             size, ours = chords.size(tx, group_id), chords.has_jobs(tx, group_id)
-            standing = chords.take(tx, group_id)
+            standing = chords.take(tx, group_id, session=current_session())
         if size is None:
             if not (ours or request.task == INFER):
                 super().on_chord_part_return(request, state, result, **kwargs)
@@ -169,7 +170,7 @@ class LedgerBackend(RedisBackend):
             return ChordState.WAITING
         with _ledger().write() as tx:
             chords.expect(tx, group_id=request.group, size=int(size))
-            return chords.take(tx, request.group)
+            return chords.take(tx, request.group, session=current_session())
 
     def _set_off_body(self, request: Any) -> None:
         body = signature(request.chord, app=self.app)  # type: ignore[attr-defined]

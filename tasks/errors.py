@@ -15,13 +15,16 @@ HoneyflowError
 ├── JobUnanswered             the job has no answer, and so no receipt and no report
 ├── JobConflict               the id or the idempotency key is taken by another request
 ├── JobFailed                 the job ended without an answer; carries its own code
+│   ├── JobTimeout            it ran longer than it may
+│   └── JobDead               it crashed its worker three times
 ├── JobCancelled              somebody cancelled it
 ├── JobExpired                its deadline passed before it was done
 ├── WaitTimeout               the caller stopped waiting; the job goes on
 └── WorkerMisconfigured       a worker cannot start like this
 
 Every error has `code` (UPPER_SNAKE_CASE), a sentence, `suggested_action`, `details`, `retriable`,
-`http_status` and `exit_code`.
+`http_status` and `exit_code`: 0 is success, 1 a failure, 124 time that ran out, 137 a job that was
+killed with its worker.
 """
 
 from __future__ import annotations
@@ -186,6 +189,23 @@ class JobFailed(HoneyflowError):
     suggested_action = "See `honeyflow job show` for what happened to it."
 
 
+class JobTimeout(JobFailed):
+    """The job ran longer than its run timeout."""
+
+    code = "TIMEOUT"
+    http_status = 504
+    exit_code = 124
+    suggested_action = "Give it a longer run timeout, or ask for fewer tokens."
+
+
+class JobDead(JobFailed):
+    """The job crashed its worker three times."""
+
+    code = "JOB_DEAD"
+    exit_code = 137
+    suggested_action = "Look at the reasons; the request itself may bring the engine down."
+
+
 class JobCancelled(HoneyflowError):
     """The job was cancelled."""
 
@@ -253,7 +273,8 @@ def adopt(error: BaseException) -> HoneyflowError:
 
 def from_dict(error: Mapping[str, Any]) -> JobFailed:
     """The stored error of a job as an exception."""
-    return JobFailed(
+    by_code = {kind.code: kind for kind in (JobTimeout, JobDead)}
+    return by_code.get(str(error.get("code")), JobFailed)(
         str(error.get("message", "")),
         code=error.get("code"),
         suggested_action=error.get("suggested_action"),

@@ -2,16 +2,18 @@
 
 A thread of its own, so that a drain or a long load does not stop it. It renews only while every
 watched loop has ticked lately; a worker that stands still loses its jobs, and after a while itself.
+An engine's loop that stands still is like an engine that died: what ran on it may be why.
 """
 
 from __future__ import annotations
 
 import functools
 import logging
+import math
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +22,22 @@ from tasks.settings import Timing
 
 logger = logging.getLogger(__name__)
 
+ENGINE_LOOP = "engine-loop"
+
+_sessions: list[str] = []
+
+
+def current_session() -> str | None:
+    """The session of this process, if it is a worker's."""
+    return _sessions[-1] if _sessions else None
+
 
 class Keeper:
     """Keeps one worker's session alive, opens a new one when it was lost, and sends heartbeats.
 
     `on_lost` is called when the lease was lost: the jobs of the old session belong to others now.
-    `facts` gives the heartbeat's content. `freed` are jobs of a dead predecessor, to be sent again.
+    `facts` gives the heartbeat's content. `freed` are jobs of a dead predecessor, to be sent again;
+    `on_freed` is called with those that the engine's loop held when it stood still.
     """
 
     def __init__(
@@ -37,6 +49,7 @@ class Keeper:
         timing: Timing,
         on_lost: Callable[[], None],
         facts: Callable[[], tuple[str, Mapping[str, Any]]],
+        on_freed: Callable[[Sequence[Job]], None] | None = None,
     ) -> None:
         self._ledger = ledger
         self._worker = worker
@@ -44,6 +57,8 @@ class Keeper:
         self._timing = timing
         self._on_lost = on_lost
         self._facts = facts
+        self._on_freed = on_freed
+        self._late_looks = 0
         self._ticks: dict[str, float] = {}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
@@ -72,6 +87,7 @@ class Keeper:
                 lease_s=self._timing.lease_s,
             )
         self.session = session.id
+        _sessions[:] = [session.id]
 
     def start(self) -> None:
         """Start renewing."""
@@ -116,8 +132,22 @@ class Keeper:
             os._exit(1)
         if stalled > self._timing.stall_s:
             logger.error("a loop has not turned for %.0f s; the lease is not renewed", stalled)
+            self._give_up_engine()
             return
+        self._late_looks = 0
         self._renew()
+
+    def _give_up_engine(self) -> None:
+        """Close the session as crashed when the engine's loop stands still at a second look.
+
+        Whoever was frozen as a whole and goes on finds every loop late, but only once.
+        """
+        self._late_looks += 1
+        late = time.monotonic() - self._ticks.get(ENGINE_LOOP, math.inf)
+        if self._late_looks > 1 and late > self._timing.stall_s:
+            freed = self.close(crashed=True, reason="the engine's loop stands still")
+            if freed and self._on_freed is not None:
+                self._on_freed(freed)
 
     def _renew(self) -> None:
         with self._ledger.write() as tx:

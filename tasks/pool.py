@@ -21,7 +21,7 @@ from celery.worker import state as worker_state
 from kombu.asynchronous.hub import Hub
 
 from executors import ExecutorError, LoadProgress
-from ledger import Attention, Job, LedgerError, events
+from ledger import Attention, Job, Ledger, LedgerError, events
 from tasks import (
     drain,
     facts,
@@ -65,6 +65,7 @@ class EnginePool(BasePool):
 
     host: EngineHost | None = None
     hub: Hub | None = None
+    ledger: Ledger | None = None
 
     def on_start(self) -> None:
         """Start everything; what fails says why, leaves nothing running, and exits with 1."""
@@ -79,6 +80,8 @@ class EnginePool(BasePool):
         except (HoneyflowError, ExecutorError, LedgerError) as error:
             told = describe(error)
             logger.critical("%s [%s] %s", told["message"], told["code"], told["suggested_action"])
+            if self.ledger is not None:
+                self.note_event("start_failed", told)
             self._stop_services()
             raise SystemExit(1) from error
         except BaseException:
@@ -95,6 +98,7 @@ class EnginePool(BasePool):
         require_safe(settings)
         wiring.open_ledger(migrate=True).close()
         self.client = wiring.client()
+        self.ledger = self.client.ledger
         ledger_id.publish(settings, self.client.ledger)
         self.scribe = Scribe(ledger=self.client.ledger)
         self.scribe.start()
@@ -105,6 +109,7 @@ class EnginePool(BasePool):
             node=self.pin.node,
             timing=settings.timing,
             on_lost=self._session_lost,
+            on_freed=self._send_again,
             facts=self._facts,
         )
         self._open_session()

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from ledger import Ledger, TransactionTooLarge, changes, jobs
-from ledger.changes import PER_TRANSACTION
+from ledger.sequence import PER_TRANSACTION
 from tests.integration.ledger.support import enter, new_job
 from tests.postgres import PostgresServer
 
@@ -107,7 +107,7 @@ def test_many_writers_and_a_reader_lose_nothing(ledger: Ledger) -> None:
 def test_a_transaction_says_when_it_has_too_many_changes(ledger: Ledger) -> None:
     """Instead of running into the next one's numbers."""
     with ledger.write() as tx:
-        tx.changes_written = PER_TRANSACTION - 2
+        tx.numbered = PER_TRANSACTION - 2
         jobs.submit(tx, [new_job()])
         with pytest.raises(TransactionTooLarge):
             jobs.submit(tx, [new_job()])

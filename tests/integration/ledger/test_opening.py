@@ -92,8 +92,8 @@ def test_an_older_or_newer_schema_is_refused(url: str) -> None:
     with pytest.raises(LedgerNotMigrated):
         Ledger.open(url)
     with ledger.write() as tx:
-        insert = "INSERT INTO ledger_version (version_num) VALUES ('r0001')"
-        tx.execute(sa.text(insert))
+        insert = "INSERT INTO ledger_version (version_num) VALUES (:newest)"
+        tx.execute(sa.text(insert), {"newest": schema.REVISIONS[-1]})
     ledger.close()
 
 

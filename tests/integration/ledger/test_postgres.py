@@ -24,7 +24,7 @@ from ledger import (
     jobs,
     sessions,
 )
-from tests.integration.ledger.support import begin, enter, look, new_job, run
+from tests.integration.ledger.support import ERROR, begin, commit, enter, look, new_job, run
 from tests.postgres import PostgresServer, find_binaries
 
 
@@ -173,6 +173,32 @@ def test_sweeps_of_two_reconcilers_do_not_wait_for_each_other(opened: Ledger) ->
         with opened.write() as other:
             swept = jobs.expire_due(other)
     assert {job.id for job in swept} == {job.id for job in made[1:]}
+
+
+def test_two_reconcilers_at_once_release_each_follower_once(opened: Ledger) -> None:
+    """All of a success, and one heir of a failure, whom the others follow."""
+    session = begin(opened)
+    for number in range(10):
+        leader = run(opened, session, dedupe=True)
+        made = {enter(opened, dedupe=True).id for _ in range(4)}
+        if number % 2:
+            commit(opened, leader)
+        else:
+            with opened.write() as tx:
+                jobs.fail(tx, job_id=leader.id, fence=leader.fence, error=ERROR)
+
+        def release() -> list[str]:
+            with opened.write() as tx:
+                return [job.id for job in jobs.release_followers(tx)]
+
+        first, second = at_once(release, release)
+        released = sorted([*first, *second])
+        assert released == sorted(made) if number % 2 else len(released) == 1
+        led = {look(opened, job_id).follows for job_id in made}
+        assert led == ({leader.id} if number % 2 else {None, *released})
+        with opened.write() as tx:
+            for job_id in made:
+                jobs.cancel(tx, job_id=job_id, reason="asked")
 
 
 def test_writers_in_a_ring_are_told_to_try_again(opened: Ledger) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
-from ledger import Ledger, ManualClock, jobs, samples
+from ledger import Claim, Ledger, ManualClock, jobs, samples
 from tests.integration.ledger.support import begin, enter, run, sample
 
 
@@ -65,6 +65,23 @@ def test_the_first_sample_of_an_index_stays(ledger: Ledger) -> None:
     with ledger.write() as tx:
         assert not samples.add(tx, sample(job, 1, text="other"))
         assert [kept.text for kept in samples.of(tx, job.id)] == ["mild", "mild"]
+
+
+def test_a_sample_of_another_model_gives_way(ledger: Ledger) -> None:
+    """A job is run again after the model has changed: its samples are then the new model's."""
+    first = begin(ledger)
+    job = run(ledger, first)
+    with ledger.write() as tx:
+        samples.add_many(tx, [sample(job, n, text="old", model_digest="sha256:aa") for n in (0, 1)])
+        jobs.hand_back(tx, job_id=job.id, fence=job.fence, reason="drain")
+        again = jobs.claim(tx, session=first, job_id=job.id, number=2)
+        assert isinstance(again, Claim)
+        new = sample(again.job, 0, text="new", model_digest="sha256:bb")
+        assert samples.add(tx, new)
+        assert not samples.add(tx, replace(new, text="newer"))
+
+    with ledger.read() as tx:
+        assert ["new", "old"] == [kept.text for kept in samples.of(tx, job.id)]
 
 
 def test_only_the_holder_of_the_fence_adds_samples(ledger: Ledger) -> None:

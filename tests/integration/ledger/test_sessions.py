@@ -9,6 +9,7 @@ from ledger import (
     Ledger,
     ManualClock,
     State,
+    WorkerFlags,
     WorkerIdTaken,
     jobs,
     sessions,
@@ -226,6 +227,32 @@ def test_workers_tell_how_they_are_and_are_told_what_to_do(
         open_session(tx)
         assert not workers.flags(tx, "worker-1").drain
         assert not workers.flags(tx, "unknown").drain
+
+
+def test_a_worker_is_told_to_drain_and_to_stop_apart(ledger: Ledger) -> None:
+    """It sees both in one look; its next session has forgotten both."""
+    session = begin(ledger)
+    for told, seen in (
+        ({"stop": True}, (False, True)),
+        ({"drain": True}, (True, True)),
+        ({"stop": False}, (True, False)),
+        ({}, (True, False)),
+        ({"drain": False, "stop": True}, (False, True)),
+    ):
+        with ledger.write() as tx:
+            assert workers.set_flag(tx, "worker-1", **told)
+            looked = jobs.attention(tx, session)
+            flags = workers.flags(tx, "worker-1")
+            (row,) = workers.list(tx)
+        for where in (looked, flags, row):
+            assert seen == (where.drain, where.stop)  # type: ignore[attr-defined]
+    close(ledger, session, crashed=False)
+    with ledger.write() as tx:
+        assert workers.flags(tx, "worker-1").stop
+        workers.set_flag(tx, "worker-1", drain=True)
+        assert not jobs.attention(tx, "unknown").stop
+        open_session(tx)
+        assert WorkerFlags() == workers.flags(tx, "worker-1") == workers.flags(tx, "unknown")
 
 
 def test_silent_workers_are_marked_stale_once(ledger: Ledger, clock: ManualClock) -> None:

@@ -22,6 +22,7 @@ from ledger import (
     jobs,
     leases,
     receipts,
+    sessions,
     workers,
 )
 from tests.integration.ledger.support import (
@@ -165,6 +166,62 @@ def test_a_taker_that_died_is_followed_by_another(ledger: Ledger, clock: ManualC
     clock.advance(60)
     with ledger.write() as tx:
         assert chords.take(tx, "g", 0) == ChordState.DONE
+
+
+def test_a_taker_whose_session_is_over_is_followed_at_once(
+    ledger: Ledger, clock: ManualClock
+) -> None:
+    """Whether it was closed, has lapsed, or was never heard of; not while it lives."""
+    first, second = begin(ledger), begin(ledger, "worker-2")
+    with ledger.write() as tx:
+        assert chords.take(tx, "g", 0, session=first) == ChordState.MINE
+        assert chords.take(tx, "g", 0, session=second) == ChordState.TAKEN
+        sessions.close(tx, first, crashed=True, reason="died")
+        assert chords.take(tx, "g", 0, session=second) == ChordState.MINE
+        assert chords.take(tx, "g", 0) == ChordState.TAKEN
+    clock.advance(sessions.LEASE_S)
+    with ledger.write() as tx:
+        assert chords.take(tx, "g", 0) == ChordState.MINE
+        assert chords.take(tx, "g", 0, session="unknown") == ChordState.TAKEN
+        chords.give_back(tx, "g")
+        assert chords.take(tx, "g", 0, session="unknown") == ChordState.MINE
+        assert chords.take(tx, "g", 0, session="unknown") == ChordState.MINE
+        chords.done(tx, "g")
+        assert chords.take(tx, "g", 0) == ChordState.DONE
+
+
+def test_a_living_taker_has_a_minute_too(ledger: Ledger, clock: ManualClock) -> None:
+    """Then somebody else may, as ever."""
+    session = begin(ledger)
+    with ledger.write() as tx:
+        assert chords.take(tx, "g", 0, session=session) == ChordState.MINE
+    for state in (ChordState.TAKEN, ChordState.MINE):
+        for _ in range(3):
+            clock.advance(10)
+            with ledger.write() as tx:
+                assert sessions.renew(tx, session)
+        clock.advance(-1 if state is ChordState.TAKEN else 1)
+        with ledger.write() as tx:
+            assert chords.take(tx, "g", 0, session=session) == state
+
+
+def test_a_dead_takers_chord_has_one_next_taker(ledger: Ledger) -> None:
+    """Of eight that ask at once."""
+    session = begin(ledger)
+    living = [begin(ledger, f"living-{number}") for number in range(8)]
+    with ledger.write() as tx:
+        chords.take(tx, "g", 0, session=session)
+    with ledger.write() as tx:
+        sessions.close(tx, session, crashed=True, reason="died")
+
+    def ask(name: str) -> ChordState:
+        with ledger.write() as tx:
+            return chords.take(tx, "g", 0, session=name)
+
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(ask, living))
+
+    assert sorted(answers) == [ChordState.MINE] + [ChordState.TAKEN] * 7
 
 
 def test_a_chord_may_be_told_its_size_beforehand(ledger: Ledger) -> None:

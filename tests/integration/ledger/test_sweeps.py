@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ledger import Ledger, ManualClock, State, jobs
-from tests.integration.ledger.support import begin, enter, job_in, look, run, take
+from tests.integration.ledger.support import begin, enter, job_in, look, run, take, try_claim
 
 
 def test_waiting_jobs_expire_when_their_deadline_has_passed(
@@ -61,6 +61,51 @@ def test_sending_again_makes_older_copies_stale(ledger: Ledger, clock: ManualClo
 
     assert (queued.id, 2, clock.now) == (again.id, again.sent_number, again.sent_at)
     assert taken == look(ledger, taken.id)
+
+
+def test_jobs_that_have_waited_long_are_promoted_once(ledger: Ledger, clock: ManualClock) -> None:
+    """The oldest first, as many as asked for; their priority and their place in time stay."""
+    first = enter(ledger, priority=9)
+    clock.advance(1)
+    second, urgent = enter(ledger, priority=1), enter(ledger, priority=0)
+    enter(ledger, priority=9, not_before=clock.now + 1000)
+    clock.advance(1)
+    fresh, taken = enter(ledger), run(ledger, begin(ledger))
+    clock.advance(9)
+    with ledger.write() as tx:
+        assert jobs.promote(tx, 12) == []
+        (promoted,) = jobs.promote(tx, 10, 1)
+        assert [second.id] == [job.id for job in jobs.promote(tx, 10)]
+        assert jobs.promote(tx, 10) == []
+
+    assert first.promoted_at is None
+    assert (first.id, 9, clock.now, 2, clock.now, first.queued_at) == (
+        promoted.id,
+        promoted.priority,
+        promoted.promoted_at,
+        promoted.sent_number,
+        promoted.sent_at,
+        promoted.queued_at,
+    )
+    assert promoted == look(ledger, first.id)
+    assert [urgent, fresh, taken] == [look(ledger, job.id) for job in (urgent, fresh, taken)]
+
+
+def test_a_promoted_job_stays_so(ledger: Ledger, clock: ManualClock) -> None:
+    """When it is back in its queue, its older copies are stale as ever."""
+    session, job = begin(ledger), enter(ledger)
+    clock.advance(5)
+    with ledger.write() as tx:
+        jobs.promote(tx, 5)
+    assert try_claim(ledger, job, session) == "stale_copy"
+    running = take(ledger, job.id, session)
+    with ledger.write() as tx:
+        jobs.hand_back(tx, job_id=job.id, fence=running.fence, reason="drain")
+    clock.advance(5)
+    with ledger.write() as tx:
+        assert jobs.promote(tx, 5) == []
+
+    assert clock.now - 5 == look(ledger, job.id).promoted_at
 
 
 def test_what_waits_too_long_is_counted_and_named_per_queue(

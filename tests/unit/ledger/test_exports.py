@@ -8,15 +8,29 @@ from types import ModuleType
 import pytest
 
 import ledger
-from ledger import bodies, changes, chords, jobs, leases, receipts, reviews, samples, sessions
+from ledger import (
+    bodies,
+    changes,
+    chords,
+    events,
+    jobs,
+    leases,
+    quarantine,
+    receipts,
+    reviews,
+    samples,
+    sessions,
+)
 from ledger import workers as workers_module
 
 MODULES = [
     bodies,
     changes,
     chords,
+    events,
     jobs,
     leases,
+    quarantine,
     receipts,
     reviews,
     samples,

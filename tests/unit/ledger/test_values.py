@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger import InvalidValue, Job, NewJob, SampleRow, State, tables, values
-from ledger.tables import Decimal, EscapedText
+from ledger.columns import Decimal, EscapedText
 
 ANY_TEXT = st.text(st.characters(codec=None, categories=None))
 

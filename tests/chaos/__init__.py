@@ -1,0 +1,1 @@
+"""Fault tests: real workers, a real Redis and a real ledger, harmed while they work."""
