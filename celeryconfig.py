@@ -37,8 +37,9 @@ broker_transport_options = {
     "visibility_timeout": 86_400,
     "unacked_restore_interval": 1,
     "unacked_restore_throttle": 1,
-    "socket_timeout": 10,
-    "socket_connect_timeout": 5,
+    # Less than a worker's loop may stand still, `timing.stall_s`: the loop waits in these calls.
+    "socket_timeout": 4,
+    "socket_connect_timeout": 4,
     "health_check_interval": 10,
     "queue_order_strategy": "round_robin",
 }

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import redis
 
+from cli import supervisor
 from cli.supervisor import Child
-from ledger import Ledger, LedgerError, sessions, workers
+from ledger import Ledger, LedgerError, events, sessions, workers
 from tasks import ledger_id
 from tasks.errors import WorkerMisconfigured
 from tasks.keeper import boot_id, pid_namespace, started
@@ -23,6 +25,7 @@ class Readiness:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._ledger: Ledger | None = None
+        self._untold: list[tuple[str, dict[str, Any]]] = []
 
     def mark(self, children: Sequence[Child]) -> None:
         """Mark the children that have said that they work."""
@@ -58,6 +61,24 @@ class Readiness:
                 details={"worker": child.name, "false_starts": child.false_starts},
             )
 
+    def note_open_circuit(self, child: Child, code: int) -> None:
+        """Remember that a child has failed so often that it rests now."""
+        rest = supervisor.COOLDOWN_S
+        told = {"failures": child.failures, "exit_code": code, "cooldown_s": rest}
+        self._untold.append((child.name, told))
+
+    def tell_open_circuits(self) -> None:
+        """Write an event for each; while the ledger is away they are kept for later."""
+        if not self._untold:
+            return
+        try:
+            with self._opened().write() as tx:
+                for name, told in self._untold:
+                    events.add(tx, kind="circuit_open", subject=name, details=told)
+        except LedgerError:
+            return
+        self._untold.clear()
+
     def close(self) -> None:
         """Close the ledger."""
         if self._ledger is not None:
@@ -70,9 +91,7 @@ class Readiness:
         A number alone does not tell: it may be that of a worker elsewhere or of long ago.
         """
         try:
-            if self._ledger is None:
-                self._ledger = Ledger.open(self._settings.ledger_url)
-            with self._ledger.read() as tx:
+            with self._opened().read() as tx:
                 rows = workers.list(tx)
                 live = sessions.live(tx)
         except LedgerError:
@@ -86,6 +105,11 @@ class Readiness:
             and (session.boot_id, session.pid_namespace) == (boot_id(), pid_namespace())
             and session.pid_started == started(session.pid)
         }
+
+    def _opened(self) -> Ledger:
+        if self._ledger is None:
+            self._ledger = Ledger.open(self._settings.ledger_url)
+        return self._ledger
 
     def _surroundings_answer(self) -> bool:
         try:

@@ -1,7 +1,8 @@
 """Keeps a handful of child processes running, and leaves none of them behind.
 
-A child that fails is started again; after five failures in a row it waits a minute. Children get
-SIGTERM when this process dies, however it dies.
+A child that fails is started again, after a longer wait each time. With the fifth failure in a row
+its circuit opens: it rests for a minute and gets one more try, after which it rests again unless
+that one does its work. Children get SIGTERM when this process dies, however it dies.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -21,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 FAILURES = 5
 COOLDOWN_S = 60.0
+FIRST_WAIT_S = 1.0
+LONGEST_WAIT_S = 16.0
 PROVEN_S = 60.0
 _PR_SET_PDEATHSIG = 1
 
@@ -55,11 +58,22 @@ class Child:
 
 
 class Supervisor:
-    """Starts children, watches them, and stops them in the reverse order of their start."""
+    """Starts children, watches them, and stops them in the reverse order of their start.
 
-    def __init__(self, children: Sequence[Child], *, grace_s: float = 45.0) -> None:
+    `on_circuit_open` is told once for each row of failures that opened a circuit: the child, and
+    its last exit code.
+    """
+
+    def __init__(
+        self,
+        children: Sequence[Child],
+        *,
+        grace_s: float = 45.0,
+        on_circuit_open: Callable[[Child, int], None] | None = None,
+    ) -> None:
         self.children = list(children)
         self.grace_s = grace_s
+        self._on_circuit_open = on_circuit_open
 
     def start(self) -> None:
         """Start every child."""
@@ -83,10 +97,11 @@ class Supervisor:
             child.failures += 1
             false_start = code == 1 and child.reports and not child.worked
             child.false_starts = child.false_starts + 1 if false_start else 0
-            open_circuit = child.failures % FAILURES == 0
-            wait = COOLDOWN_S if open_circuit else min(2.0 ** (child.failures - 1), 16.0)
+            wait = _wait(child.failures)
             child.start_at = time.monotonic() + wait
             logger.error("%s ended with %s; starting it again in %.0f s", child.name, code, wait)
+            if child.failures == FAILURES and self._on_circuit_open is not None:
+                self._on_circuit_open(child, code)
             ended.append(child)
         return ended
 
@@ -125,6 +140,13 @@ class Supervisor:
         finally:
             if output is not None:
                 output.close()
+
+
+def _wait(failures: int) -> float:
+    """Seconds before the next try, after that many failures in a row."""
+    if failures >= FAILURES:
+        return COOLDOWN_S
+    return min(FIRST_WAIT_S * 2.0 ** (failures - 1), LONGEST_WAIT_S)
 
 
 def _die_with_parent() -> None:

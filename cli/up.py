@@ -38,8 +38,12 @@ def up(
     settings = settings_module.load()
     cluster.check(settings)
     ledger_place = addresses.shown(addresses.parsed(settings.ledger_url))
-    supervisor = Supervisor(cluster.children(settings), grace_s=settings.timing.grace_s + 20)
     readiness = Readiness(settings)
+    supervisor = Supervisor(
+        cluster.children(settings),
+        grace_s=settings.timing.grace_s + 20,
+        on_circuit_open=readiness.note_open_circuit,
+    )
     console = Console(highlight=False, soft_wrap=True)
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -54,6 +58,7 @@ def up(
         while not stopping.wait(0.5):
             readiness.mark(supervisor.children)
             supervisor.watch()
+            readiness.tell_open_circuits()
             readiness.refuse_false_starts(supervisor.children)
         console.print("stopping: running jobs finish or go back to the queue")
     finally:

@@ -52,6 +52,7 @@ from executors.types import (
 
 MAX_MODEL_LEN = 4096
 HELD_BYTES = 64 * 1024**2
+GIB = 1024**3
 VERSION = "1"
 GARBAGE_TOKENS = 12
 
@@ -101,7 +102,9 @@ class FakeExecutor:
             on_progress(LoadProgress(phase="weights", fraction=(step + 1) / (load.steps + 1)))
         if load.fails == "memory":
             raise OutOfMemory(
-                f"the fake engine did not start for want of memory: {load.message}",
+                f"the fake engine did not start for want of memory: {load.message}; it needs "
+                f"{load.required_bytes / GIB:.1f} GiB and {load.available_bytes / GIB:.1f} GiB are "
+                "free",
                 suggested_action="Change the script.",
                 details={
                     "required_bytes": load.required_bytes,

@@ -8,6 +8,7 @@ of a process with threads and an event loop is not safe.
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +23,8 @@ OWN_OPTIONS = frozenset({"adapters", "env", "start_timeout_s"})
 
 START_TIMEOUT_S = 1800.0
 CPU_KV_BYTES = 1024**3
+LONGEST_SOCKET_DIR = 64
+"""vLLM's sockets have names of 36 characters, and a path of one has at most 107."""
 _SEEDS = 2**63
 
 
@@ -37,6 +40,8 @@ def prepare_environment(config: EngineConfig) -> None:
         # Standard output belongs to whoever runs the worker.
         "VLLM_LOGGING_STREAM": "ext://sys.stderr",
     }
+    if len(os.fsencode(tempfile.gettempdir())) > LONGEST_SOCKET_DIR:
+        defaults["VLLM_RPC_BASE_PATH"] = "/tmp"  # noqa: S108 - vLLM's own default place
     if config.device == "cpu":
         # Compiling on the CPU takes minutes, gains little, and holds up all requests when it
         # happens: the first one that wants log-probabilities would wait half a minute.

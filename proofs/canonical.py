@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import NoReturn, TypeAlias
 
 import rfc8785
@@ -22,6 +23,8 @@ MAX_DEPTH = 32
 MAX_KEYS = 10_000
 
 _LONGEST_SAFE_INTEGER = len(str(-MAX_SAFE_INTEGER))
+_SHORTEST_MEMBER = len('"":0')
+_TEXT = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"(\s*+:)?', re.DOTALL)
 
 
 def canonical(value: object) -> bytes:
@@ -55,6 +58,7 @@ def parse(data: bytes, *, max_depth: int = MAX_DEPTH, max_keys: int = MAX_KEYS) 
         text = data.decode("utf-8")
     except UnicodeDecodeError as exc:
         raise _not_strict(f"byte {exc.start} is not UTF-8") from exc
+    _count_keys(text, max_keys=max_keys)
     keys = 0
 
     def build_object(pairs: list[tuple[str, JsonValue]]) -> JsonValue:
@@ -98,6 +102,17 @@ def parse_canonical(data: bytes) -> JsonValue:
             suggested_action="Use the exact bytes that were issued; do not reformat them.",
         )
     return value
+
+
+def _count_keys(text: str, *, max_keys: int) -> None:
+    """Refuse too many keys before they are read: one object of a million takes seconds to build."""
+    if len(text) <= max_keys * _SHORTEST_MEMBER:
+        return
+    keys = 0
+    for found in _TEXT.finditer(text):
+        keys += found.end(1) > 0
+        if keys > max_keys:
+            raise _not_strict(f"more than {max_keys} keys")
 
 
 def _check_tree(value: JsonValue, *, max_depth: int) -> None:

@@ -92,5 +92,5 @@ class GpuPartitioned(RoutingError):
 class GpuTooSmall(RoutingError):
     """The GPU has not enough free memory for the model."""
 
-    code = "GPU_TOO_SMALL"
+    code = "GPU_VRAM_EXHAUSTED"
     http_status = 507

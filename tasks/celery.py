@@ -14,12 +14,20 @@ from celery.app.backends import BACKEND_ALIASES
 from tasks import transport
 
 INFER = "tasks.infer"
+SEND_PATIENCE_S = 1.5
+"""How long a sender waits for a broker that is silent; the ledger has the job by then."""
 
 
 class HoneyflowCelery(Celery):
     """A Celery app whose inference jobs are rows in the ledger before they are messages."""
 
     control_cls = "tasks.control:Control"
+
+    def connection_for_write(self, url: Any = None, **kwargs: Any) -> Any:
+        """Give up on a silent broker sooner than a consumer does, so that nobody's call hangs."""
+        patience = {"socket_timeout": SEND_PATIENCE_S, "socket_connect_timeout": SEND_PATIENCE_S}
+        options = {**patience, **(kwargs.pop("transport_options", None) or {})}
+        return super().connection_for_write(url, transport_options=options, **kwargs)
 
     def send_task(  # type: ignore[override]
         self, name: str, args: Any = None, kwargs: Any = None, **options: Any

@@ -37,7 +37,7 @@ from tasks.keeper import Keeper
 from tasks.places import NEW_JOB, Places
 from tasks.runner import Ending, Runner
 from tasks.scribe import Scribe
-from tasks.slots import Slot
+from tasks.slots import Slot, logged
 from tasks.stream import EventSink, EventWriter
 from tasks.watches import Watches
 
@@ -48,6 +48,8 @@ RESERVE_S = 2.0
 """A message waits about this long at most in the hands of a worker whose engine is full."""
 PARKED_S = 5.0
 """After how long a suspect that waits for another one asks again, whatever it has heard."""
+MOST_PARKED = 16
+"""How many suspects wait in hand: what is in hand is unacked, and kombu counts that."""
 
 
 class EngineHost:
@@ -144,11 +146,15 @@ class EngineHost:
         return max(0, can_start + lately - waiting, self.urgent)
 
     def stop_all(self, reason: str) -> None:
-        """Stop every job: `drain` hands them back, `lost` and `engine` leave the ledger alone."""
+        """Stop every job: `drain` hands them back, `lost` and `engine` leave the ledger alone.
+
+        What a lost session has not claimed yet is claimed under the next one.
+        """
 
         def stop() -> None:
-            for pid in tuple(self.slots):
-                self.stop_slot(pid, reason)
+            for slot in tuple(self.slots.values()):
+                if slot.claimed or reason != "lost":
+                    self.stop_slot(slot.pid, reason)
 
         self._loop.call_soon_threadsafe(stop)
 
@@ -215,9 +221,9 @@ class EngineHost:
             ending = await self._claim_and_run(slot)
         except asyncio.CancelledError:
             if slot.hold.stopping == "cancel" and not slot.claimed:
-                self.finisher.submit(_logged(slot.drop))
+                self.finisher.submit(logged(slot.drop))
             if slot.hold.stopping == "return" and not slot.claimed:
-                self.finisher.submit(_logged(slot.put_back))
+                self.finisher.submit(logged(slot.put_back))
         except Exception:
             logger.exception("job %s: the run ended in an unexpected way", slot.job_id)
         finally:
@@ -228,7 +234,7 @@ class EngineHost:
                 self.slots.pop(slot.pid, None)
                 self.on_free()
             else:
-                self.finisher.submit(_logged(lambda: self._finish(slot, ending)))
+                self.finisher.submit(logged(lambda: self._finish(slot, ending)))
 
     async def _claim_and_run(self, slot: Slot) -> Ending | None:
         claim = await self._claim_in_turn(slot)
@@ -236,7 +242,7 @@ class EngineHost:
             return None
         slot.claimed = True
         self.typical_wave = slot.hold.prepaid
-        self.finisher.submit(_logged(slot.accept))
+        self.finisher.submit(logged(slot.accept))
         assert self._runner is not None
         try:
             ending = await self._runner.run(claim, slot.hold)
@@ -294,14 +300,18 @@ class EngineHost:
             if answer.reason == "session_lost":
                 await asyncio.sleep(self._timing.attention_s)
                 continue
-            if answer.reason == RefusalReason.SUSPECT_BUSY:
+            if answer.reason == RefusalReason.SUSPECT_BUSY and self._may_park():
                 return answer
             if answer.reason == RefusalReason.UNKNOWN:
                 self._keep(slot, "JOB_UNKNOWN", f"the ledger has no job {slot.job_id}")
                 return None
             logger.info("job %s is not claimed: %s", slot.job_id, answer.reason)
-            self.finisher.submit(_logged(slot.drop))
+            self.finisher.submit(logged(slot.drop))
             return None
+
+    def _may_park(self) -> bool:
+        """Whether one more suspect may wait here; the others are sent again by the reconciler."""
+        return sum(slot.parked for slot in tuple(self.slots.values())) < MOST_PARKED
 
     def _keep(self, slot: Slot, reason: str, detail: str) -> None:
         """Put a message that names no job of this ledger into quarantine."""
@@ -310,7 +320,7 @@ class EngineHost:
             self._on_flawed(slot.request.message, reason, detail)
             slot.drop()
 
-        self.finisher.submit(_logged(keep))
+        self.finisher.submit(logged(keep))
 
     def _give_back(self, writing: Future[Any]) -> None:
         """Hand back what was claimed for a slot that was dropped meanwhile. Scribe's thread."""
@@ -323,7 +333,7 @@ class EngineHost:
 
         def send_again(writing: Future[bool]) -> None:
             if writing.exception() is None and writing.result():
-                self.finisher.submit(_logged(lambda: self._send_again(job_id)))
+                self.finisher.submit(logged(lambda: self._send_again(job_id)))
 
         self._scribe.submit(hand_back).add_done_callback(send_again)
 
@@ -379,15 +389,3 @@ class EngineHost:
 def _mark_delivered(tx: Transaction, ids: Sequence[str]) -> Sequence[str]:
     jobs.mark_delivered(tx, ids)
     return ids
-
-
-def _logged(work: Callable[[], None]) -> Callable[[], None]:
-    """Work whose errors are seen: a future nobody reads would swallow them."""
-
-    def run() -> None:
-        try:
-            work()
-        except Exception:
-            logger.exception("finishing a job went wrong")
-
-    return run

@@ -264,6 +264,8 @@ def adopt(error: BaseException) -> HoneyflowError:
     cls = RequestInvalid if 400 <= status < 500 else JobFailed
     by_code = {
         "LEDGER_UNAVAILABLE": LedgerAway,
+        "LEDGER_BUSY": LedgerAway,
+        "LEDGER_FULL": LedgerAway,
         "JOB_CONFLICT": JobConflict,
         "IDEMPOTENCY_CONFLICT": JobConflict,
         "JOB_NOT_FOUND": JobNotFound,

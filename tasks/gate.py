@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,8 @@ from tasks.messages import Flaw
 logger = logging.getLogger(__name__)
 
 MAX_WAITING = 2_000
+GROUP = 200
+"""How many elements are written in one transaction, if so many wait: a flood comes faster."""
 _PAUSE_S = 1.0
 
 
@@ -61,7 +63,8 @@ class Gate:
     def admits(self, name: str, raw: bytes) -> bool:
         """Whether this is a message; one that is not is kept."""
         if name not in self._queues:
-            return True
+            # An event or an answer; what is wrong with it beyond that, the transport survives.
+            return messages.is_json(raw)
         found = messages.read(raw)
         if isinstance(found, Flaw):
             self.keep(name, raw, found)
@@ -89,23 +92,35 @@ class Gate:
             logger.critical("quarantine is full while the ledger is away; an element is dropped")
 
     def _run(self) -> None:
-        while (kept := self._waiting.get()) is not None:
-            while not self._written(kept):
-                if self._stopping.wait(_PAUSE_S):
-                    return
+        last = False
+        while not last:
+            group = [self._waiting.get()]
+            while group[-1] is not None and len(group) < GROUP and not self._waiting.empty():
+                group.append(self._waiting.get())
+            last = group[-1] is None
+            self._write([kept for kept in group if kept is not None])
 
-    def _written(self, kept: _Kept) -> bool:
+    def _write(self, group: Sequence[_Kept]) -> None:
+        while group and not self._written(group):
+            if self._stopping.wait(_PAUSE_S):
+                return
+
+    def _written(self, group: Sequence[_Kept]) -> bool:
         try:
             with self._ledger.write() as tx:
-                quarantine.add(
-                    tx,
-                    queue=kept.queue,
-                    reason=kept.flaw.reason,
-                    detail=kept.flaw.detail,
-                    data=kept.raw,
-                    worker=self._worker,
-                )
+                for kept in group:
+                    quarantine.add(
+                        tx,
+                        queue=kept.queue,
+                        reason=kept.flaw.reason,
+                        detail=kept.flaw.detail,
+                        data=kept.raw,
+                        worker=self._worker,
+                    )
         except LedgerError as error:
             logger.warning("quarantine waits for the ledger: %s", error)
-            return not error.retriable
+            if error.retriable:
+                return False
+            for kept in group if len(group) > 1 else ():
+                self._write([kept])
         return True

@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from ledger import Job, Ledger, LedgerError, Session, sessions, workers
+from tasks import broker_waits
 from tasks.settings import Timing
 
 logger = logging.getLogger(__name__)
 
+HUB = "hub"
 ENGINE_LOOP = "engine-loop"
 
 _sessions: list[str] = []
@@ -116,6 +118,11 @@ class Keeper:
         """Expect no ticks of a loop until its next one: it waits for something that is away."""
         self._ticks.pop(name, None)
 
+    @property
+    def late(self) -> bool:
+        """Whether a loop stood still at the last look: nothing is to be taken on meanwhile."""
+        return self._late_looks > 0
+
     def _run(self) -> None:
         while not self._stopping.wait(self._timing.renew_s):
             try:
@@ -129,6 +136,7 @@ class Keeper:
         stalled = self._stalled()
         if stalled > self._timing.stall_exit_s:
             logger.critical("a loop has not turned for %.0f s; ending this worker", stalled)
+            self._end()
             os._exit(1)
         if stalled > self._timing.stall_s:
             logger.error("a loop has not turned for %.0f s; the lease is not renewed", stalled)
@@ -136,6 +144,18 @@ class Keeper:
             return
         self._late_looks = 0
         self._renew()
+
+    def _end(self) -> None:
+        """Leave the end of a session behind, though this one's may have been closed long ago.
+
+        What was taken from the broker since then, and not claimed, is seen to have gone with it.
+        """
+        try:
+            self.close(crashed=True, reason="a loop stood still")
+            self.open()
+        except LedgerError as error:
+            logger.warning("the end of this worker could not be written: %s", error)
+        self.close(crashed=True, reason="a loop stood still")
 
     def _give_up_engine(self) -> None:
         """Close the session as crashed when the engine's loop stands still at a second look.
@@ -169,6 +189,8 @@ class Keeper:
         self._beaten = time.monotonic()
 
     def _stalled(self) -> float:
+        if HUB in self._ticks and broker_waits.main_thread_waits():
+            self.tick(HUB)
         ticks = tuple(self._ticks.values())
         return time.monotonic() - min(ticks) if ticks else 0.0
 

@@ -13,13 +13,15 @@ from tasks.errors import BrokerUnavailable, LedgerMismatch
 from tasks.settings import Settings
 
 KEY = "honeyflow:ledger"
+ANSWER_S = 1.5
+"""How long a client that submits for the first time waits for Redis."""
 
 
-def connect(settings: Settings) -> redis.Redis:
+def connect(settings: Settings, *, timeout_s: float = 5.0) -> redis.Redis:
     """A Redis client for the broker's address."""
     url = settings.redis_url.replace("redis+socket://", "unix://")
     once = Retry(NoBackoff(), 0)
-    return redis.Redis.from_url(url, socket_timeout=5, retry=once)
+    return redis.Redis.from_url(url, socket_timeout=timeout_s, retry=once)
 
 
 def publish(settings: Settings, ledger: Ledger) -> None:
@@ -45,7 +47,7 @@ def check(settings: Settings, ledger: Ledger) -> None:
         BrokerUnavailable: Redis does not answer.
         LedgerMismatch: the workers use another ledger; both places are named.
     """
-    with connect(settings) as client:
+    with connect(settings, timeout_s=ANSWER_S) as client:
         try:
             raw = client.get(KEY)
         except (redis.RedisError, OSError) as error:

@@ -53,6 +53,15 @@ def read(raw: bytes) -> dict[str, Any] | Flaw:
         return flawed.flaw
 
 
+def is_json(raw: bytes) -> bool:
+    """Whether kombu can parse this."""
+    try:
+        _parsed(raw, "it")
+    except _Flawed:
+        return False
+    return True
+
+
 def plain_body(message: Any) -> Any:
     """A JSON body as plain values.
 

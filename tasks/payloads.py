@@ -29,6 +29,9 @@ from tasks.errors import PromptTooLarge, RequestInvalid
 from tasks.settings import Limits
 
 VERSION = 1
+MAX_DEPTH = 32
+MAX_KEYS = 10_000
+MAX_VALUES = 100_000
 _STRICT = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _TOKEN_ID = re.compile("0|[1-9][0-9]{0,8}")
@@ -152,6 +155,7 @@ def parse_request(fields: Mapping[str, Any]) -> Request:
     Raises:
         RequestInvalid: names the first field that is wrong, and why.
     """
+    _check_size(fields)
     try:
         return Request.model_validate({k: v for k, v in fields.items() if v is not None})
     except ValidationError as error:
@@ -164,6 +168,37 @@ def parse_request(fields: Mapping[str, Any]) -> Request:
             else f"{reason[:1].upper()}{reason[1:]}.",
             details={"field": where, "errors": error.error_count()},
         ) from error
+
+
+def _check_size(fields: Mapping[str, Any]) -> None:
+    """Refuse what no reader of the stored bytes would take, without recursion."""
+    level: list[Any] = [fields]
+    # The version is written into every request.
+    keys = values = int("v" not in fields)
+    for _ in range(MAX_DEPTH):
+        objects = [one for one in level if isinstance(one, Mapping)]
+        lists = [one for one in level if isinstance(one, list | tuple)]
+        keys += sum(map(len, objects))
+        if keys > MAX_KEYS:
+            raise _too_much("TOO_MANY_KEYS", f"more than {MAX_KEYS} keys", limit=MAX_KEYS)
+        values += sum(map(len, objects)) + sum(map(len, lists))
+        if values > MAX_VALUES:
+            raise _too_much("TOO_LARGE", f"more than {MAX_VALUES} values", limit=MAX_VALUES)
+        if not (objects or lists):
+            return
+        level = [value for one in objects for value in one.values()]
+        level += [value for one in lists for value in one]
+    if any(isinstance(one, Mapping | list | tuple) for one in level):
+        raise _too_much("TOO_DEEP", f"nested deeper than {MAX_DEPTH}", limit=MAX_DEPTH)
+
+
+def _too_much(kind: str, told: str, *, limit: int) -> RequestInvalid:
+    return RequestInvalid(
+        f"The request is too large: {told}.",
+        code=f"REQUEST_{kind}",
+        suggested_action="Send less in one request.",
+        details={"limit": limit},
+    )
 
 
 def request_from_bytes(data: bytes) -> Request:

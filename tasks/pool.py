@@ -28,6 +28,7 @@ from tasks import (
     ingest,
     ledger_id,
     messages,
+    naming,
     pinning,
     publish,
     redis_server,
@@ -149,7 +150,9 @@ class EnginePool(BasePool):
         self.consumer_watch = ConsumerWatch(
             settings=self.settings,
             queues=self.pin.queues,
-            has_room=lambda: self.num_processes > len(worker_state.reserved_requests),
+            has_room=lambda: (
+                self.consuming and self.num_processes > len(worker_state.reserved_requests)
+            ),
             reconnect=self._reconnect,
         )
         self.consumer_watch.start()
@@ -204,6 +207,10 @@ class EnginePool(BasePool):
     ) -> Any:
         """Take one message from Celery, on the hub thread; never waits."""
         self.consumer_watch.took()
+        if not self.consuming:
+            # Redis had popped it for us when we were told to drain.
+            accept_callback.__self__.reject(requeue=True)
+            return worker_state.task_ready(accept_callback.__self__)
         if args[0] != INFER:
             return self.lane.submit(apply_target, target, args, kwargs, callback, accept_callback)
         request = accept_callback.__self__
@@ -223,9 +230,12 @@ class EnginePool(BasePool):
     @property
     def num_processes(self) -> int:
         """How many messages may be in hand: those that are, and the room for more."""
-        if not self.consuming:
+        if self.closed or self.keeper.late:
             return 0
         in_hand = len(worker_state.reserved_requests)
+        if not self.consuming:
+            # Drained, it reads what Redis has popped for it, lest that stays between the two.
+            return in_hand + 1
         lane = max(0, LANE_BACKLOG - self.lane.open)
         if self.host is None:
             return in_hand + lane
@@ -268,6 +278,7 @@ class EnginePool(BasePool):
             return
         logger.warning("told to %s", "drain" if drain else "go on")
         self.consuming = not drain
+        transport.set_drained(self.pin.queues if drain else ())
         if drain and self.host is not None:
             self.host.return_unclaimed()
         self._wake_hub()
@@ -363,7 +374,7 @@ class EnginePool(BasePool):
     @property
     def worker_name(self) -> str:
         """The worker's id: Celery's node name, from `-n` or from the GPU and the node."""
-        return worker_name()
+        return naming.worker_name()
 
     def _facts(self) -> tuple[str, Mapping[str, Any]]:
         return facts.of_heartbeat(self.pin, self.host, consuming=self.consuming)
@@ -385,16 +396,3 @@ def _lose_connection() -> None:
 def _ask_to_stop() -> None:
     """Stop this worker as SIGTERM does."""
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-_names: list[str] = []
-
-
-def set_worker_name(name: str) -> None:
-    """Remember Celery's node name; told before the pool starts."""
-    _names.append(name)
-
-
-def worker_name() -> str:
-    """Celery's node name of this process."""
-    return _names[-1] if _names else f"worker@{wiring.settings().node}"

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import redis
 from celery import Celery
+from kombu.exceptions import OperationalError
 
 from executors.resampling import parse_policy
 from ledger import Job
 from tasks.messages import HEADER
 
 VERSION = 1
+_AT_ONCE = {"max_retries": 0}
 
 
 def send(app: Celery, jobs: Sequence[Job], *, ledger_uuid: str) -> None:
@@ -33,9 +36,25 @@ def send(app: Celery, jobs: Sequence[Job], *, ledger_uuid: str) -> None:
                 parent_id=job.parent_id,
             )
             message.headers[HEADER] = header(job, ledger_uuid)
+            _put(app, producer, message, queue=job.queue, priority=_priority(job))
+
+
+def _put(app: Celery, producer: Any, message: Any, **place: Any) -> None:
+    """Put a message into its queue, once more over a connection that turned out to be closed.
+
+    A broker that stays silent is not asked twice: whoever submits is waiting.
+    """
+    for last in (False, True):
+        try:
             app.amqp.send_task_message(
-                producer, "tasks.infer", message, queue=job.queue, priority=_priority(job)
+                producer, "tasks.infer", message, retry=True, retry_policy=_AT_ONCE, **place
             )
+        except (OperationalError, redis.RedisError) as error:
+            cause = error.__cause__ or error
+            if last or not isinstance(cause, redis.ConnectionError):
+                raise
+        else:
+            return
 
 
 def header(job: Job, ledger_uuid: str) -> dict[str, Any]:

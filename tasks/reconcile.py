@@ -41,7 +41,10 @@ class Reconciler:
         self._client = client
         self._keeper = keeper
         self._timing = timing
+        # The first session's for good: a worker that opens another one goes on under its lease.
+        self._holder = keeper.session
         self._mismatches: dict[str, int] = {}
+        self._missed: dict[str, set[str]] = {}
         self._stopping = threading.Event()
         self._nudged = threading.Event()
         self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
@@ -58,7 +61,7 @@ class Reconciler:
             self._thread.join(timeout=10)
         try:
             with self._client.ledger.write() as tx:
-                leases.release(tx, LEASE, self._keeper.session)
+                leases.release(tx, LEASE, self._holder)
         except LedgerError as error:
             logger.debug("the reconciler's lease was not released: %s", error)
 
@@ -82,9 +85,7 @@ class Reconciler:
     def round(self) -> bool:
         """One round; False when another worker holds the lease."""
         with self._client.ledger.write() as tx:
-            if not leases.take(
-                tx, LEASE, self._keeper.session, ttl_s=self._timing.reconcile_lease_s
-            ):
+            if not leases.take(tx, LEASE, self._holder, ttl_s=self._timing.reconcile_lease_s):
                 return False
         self._send(self._reclaim())
         self._expire()
@@ -149,9 +150,13 @@ class Reconciler:
                 if sum(client.llen(key) for key in list_keys(queue)) < expected.get(queue, 0)
             }
             self._mismatches = {queue: self._mismatches.get(queue, 0) + 1 for queue in short}
+            missed, self._missed = self._missed, {}
             for queue, count in self._mismatches.items():
-                if count == MISMATCHES or count % LOOK_AGAIN == 0:
-                    suspects += self._missing(client, queue)
+                if queue in missed:
+                    # Twice in a row: for a moment a message that is popped is nowhere to be seen.
+                    suspects += missed[queue].intersection(self._missing(client, queue))
+                elif count == MISMATCHES or count % LOOK_AGAIN == 0:
+                    self._missed[queue] = set(self._missing(client, queue))
         if not suspects:
             return []
         with self._client.ledger.write() as tx:

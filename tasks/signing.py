@@ -52,7 +52,9 @@ class Keys:
         key = self._keys.get(str(told["key"]))
         if told["v"] != VERSION or key is None:
             return Flaw(reason="SIGNATURE_INVALID", detail=f"key {told['key']!r:.40} is not known")
-        if not hmac.compare_digest(_mac(key, queue, message, told), str(given.get("mac"))):
+        # As bytes: of texts only those in ASCII can be compared.
+        mac = str(given.get("mac")).encode(errors="replace")
+        if not hmac.compare_digest(_mac(key, queue, message, told).encode(), mac):
             return Flaw(reason="SIGNATURE_INVALID", detail="the signature is of something else")
         age = time.time() - float(told["at"] or 0)
         if not -AHEAD_S <= age <= MAX_AGE_S:
@@ -100,7 +102,7 @@ def _mac(key: bytes, queue: str, message: Mapping[str, Any], told: Mapping[str, 
         headers.get("task"),
         headers.get("id"),
         headers.get(HEADER),
-        hashlib.sha256(str(message.get("body")).encode()).hexdigest(),
+        hashlib.sha256(str(message.get("body")).encode(errors="surrogatepass")).hexdigest(),
     ]
     data = json.dumps(signed, sort_keys=True, separators=(",", ":")).encode()
     return hmac.new(key, data, hashlib.sha256).hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,8 @@ from celery.worker.request import Request
 
 from tasks import messages
 from tasks.runner import Ending, Hold
+
+logger = logging.getLogger(__name__)
 
 
 class Slot:
@@ -78,3 +81,15 @@ class Slot:
     def terminate(self, _signal: Any = None) -> None:
         """What Celery calls on a revoke and on a cold stop; see the pool."""
         self._terminate(self.pid)
+
+
+def logged(work: Callable[[], None]) -> Callable[[], None]:
+    """Work whose errors are seen: a future nobody reads would swallow them."""
+
+    def run() -> None:
+        try:
+            work()
+        except Exception:
+            logger.exception("finishing a job went wrong")
+
+    return run

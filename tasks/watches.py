@@ -15,7 +15,7 @@ from ledger import Attention
 from routing import INGEST, list_keys
 from tasks import ledger_id
 from tasks.client import Client
-from tasks.keeper import Keeper
+from tasks.keeper import ENGINE_LOOP, Keeper
 
 if TYPE_CHECKING:
     from tasks.engine_host import EngineHost
@@ -44,7 +44,7 @@ class Watches:
 
     async def _tick(self) -> None:
         while True:
-            self._keeper.tick("engine-loop")
+            self._keeper.tick(ENGINE_LOOP)
             await asyncio.sleep(1.0)
 
     def attend(self, seen: Attention) -> None:

@@ -1,8 +1,16 @@
-"""Celery's worker with our parts: the consumer, and the signals that tie a worker to its pool."""
+"""Celery's worker with our parts: the consumer, and the signals that tie a worker to its pool.
+
+SIGTERM and SIGINT drain it, SIGQUIT or a second SIGINT ends it at once; in any order and number the
+jobs that it held go back uncounted. After SIGTERM alone it exits with 0, after the others with 0 or
+1, as Celery does; with 1 also if it could not start or has lost its engine.
+"""
 
 from __future__ import annotations
 
+import atexit
+import functools
 import logging
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -11,11 +19,14 @@ from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.control import Panel, inspect_command
 
 from tasks import ledger_id
-from tasks.pool import EnginePool, set_worker_name
+from tasks.naming import set_worker_name
+from tasks.pool import EnginePool
 
 logger = logging.getLogger(__name__)
 
 _pools: list[EnginePool] = []
+
+RECONNECT_S = 4.0
 
 REMOTE_COMMANDS = frozenset(
     {
@@ -34,9 +45,17 @@ class Consumer(CeleryConsumer):
     connection_errors: tuple[type[BaseException], ...]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        # Mingling asks the other workers what was revoked, for a second at every connection. Of our
+        # jobs the ledger knows that, and over a connection that breaks meanwhile it turns in vain.
+        super().__init__(*args, **{**kwargs, "without_mingle": True})
         if isinstance(self.pool, EnginePool):
             _pools.append(self.pool)
+
+    def ensure_connected(self, conn: Any) -> Any:
+        """Connect as Celery does, but never wait for long between two attempts."""
+        # Celery waits two seconds longer each time, up to thirty.
+        conn.ensure_connection = functools.partial(conn.ensure_connection, interval_max=RECONNECT_S)
+        return super().ensure_connected(conn)
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], Any]:
         """Celery's handler of messages, which ends the worker over some of them; this one never."""
@@ -100,6 +119,17 @@ def stats(state: Any, **_: Any) -> dict[str, Any]:
 @celeryd_init.connect
 def _remember_name(sender: Any = None, **_: Any) -> None:
     set_worker_name(str(sender))
+
+
+@celeryd_init.connect
+def _end_undisturbed(**_: Any) -> None:
+    """Let no signal reach the interpreter's own end, where it would spoil the exit code."""
+
+    def ignore() -> None:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            signal.signal(number, signal.SIG_IGN)
+
+    atexit.register(ignore)
 
 
 @celeryd_init.connect

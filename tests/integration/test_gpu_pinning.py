@@ -132,7 +132,7 @@ def test_a_gpu_that_is_too_small_names_both_figures(
         worker = start("--gpu", "0", "--model", "fake-b", ready=False, env=env)
 
         assert 1 == worker.wait_exit()
-        assert "GPU_TOO_SMALL" in worker.text()
+        assert "GPU_VRAM_EXHAUSTED" in worker.text()
         assert "4.80 GB" in worker.text()
     finally:
         weights.unlink()

@@ -14,7 +14,7 @@ from cli import cluster, supervisor
 from cli.readiness import FALSE_STARTS, Readiness
 from cli.supervisor import FAILURES, Child, Supervisor
 from executors import EngineMissing, EngineUnknown
-from ledger import Ledger, ManualClock, sessions, workers
+from ledger import Ledger, ManualClock, events, sessions, workers
 from tasks import settings, wiring
 from tasks.errors import UnknownModel, WorkerMisconfigured
 from tasks.keeper import boot_id, pid_namespace, started
@@ -77,6 +77,41 @@ def test_failures_are_counted_in_a_row() -> None:
             time.sleep(0.01)
         wait = child.start_at - time.monotonic()
         assert (failures == FAILURES) == (wait > 30), failures
+
+
+def test_an_open_circuit_is_told_once_and_lets_one_try_through_at_a_time() -> None:
+    """Each failure after the one that opened it means a whole rest again."""
+    child = Child(name="worker", argv=[sys.executable, "-c", "raise SystemExit(7)"])
+    opened: list[tuple[str, int, int]] = []
+    keeper = Supervisor(
+        [child], on_circuit_open=lambda who, code: opened.append((who.name, who.failures, code))
+    )
+    for failures in range(1, FAILURES + 3):
+        child.start_at = 0.0
+        while child.failures < failures:
+            keeper.watch()
+            time.sleep(0.01)
+        assert (failures >= FAILURES) == (child.start_at - time.monotonic() > 30), failures
+
+    assert [("worker", FAILURES, 7)] == opened
+
+
+def test_an_open_circuit_is_told_to_the_ledger_as_soon_as_it_answers(
+    settled: Settings, tmp_path: Path
+) -> None:
+    """What opened it may be that the ledger was away."""
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    watcher = Readiness(dataclasses.replace(settled, ledger_url=url))
+    watcher.note_open_circuit(ended(7, times=FAILURES), 7)
+    watcher.tell_open_circuits()
+    with Ledger.open(url, migrate=True) as ledger:
+        watcher.tell_open_circuits()
+        watcher.tell_open_circuits()
+        watcher.close()
+        with ledger.read() as tx:
+            (told,) = events.after(tx, 0)
+
+    assert ("circuit_open", "worker", 7) == (told.kind, told.subject, told.details["exit_code"])
 
 
 def test_a_child_is_ready_anew_in_each_run() -> None:

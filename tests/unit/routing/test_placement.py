@@ -160,7 +160,7 @@ def test_a_gpu_too_small_for_the_model_is_refused_with_the_figures() -> None:
     with pytest.raises(GpuTooSmall) as caught:
         place("0", inventory=MACHINE, model_bytes=20 * GB)
     error = caught.value
-    assert (error.code, error.exit_code, error.http_status) == ("GPU_TOO_SMALL", 1, 507)
+    assert (error.code, error.exit_code, error.http_status) == ("GPU_VRAM_EXHAUSTED", 1, 507)
     assert "24.00 GB free of 25.00 GB, and 25.00 GB are required" in error.message
     assert error.details["required_bytes"] == 25 * GB
     assert error.details["available_bytes"] == 24 * GB
