@@ -14,7 +14,7 @@ from celery.app.backends import BACKEND_ALIASES
 from tasks import transport
 
 INFER = "tasks.infer"
-SEND_PATIENCE_S = 1.5
+SEND_PATIENCE_S = 1.0
 """How long a sender waits for a broker that is silent; the ledger has the job by then."""
 
 

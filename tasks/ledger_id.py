@@ -13,7 +13,7 @@ from tasks.errors import BrokerUnavailable, LedgerMismatch
 from tasks.settings import Settings
 
 KEY = "honeyflow:ledger"
-ANSWER_S = 1.5
+ANSWER_S = 1.0
 """How long a client that submits for the first time waits for Redis."""
 
 

@@ -136,6 +136,7 @@ def test_a_storm_of_resets_passes(cluster: NewCluster, report: Report) -> None:
     worker = home.start_worker()
     redis = home.redis()
     running = home.submit(2, prompt="BUSY", policy="fixed:3")
+    wait_for(lambda: 2 == len(home.running()))
     asked, rounds = list[str](), scaled(10, 40)
 
     for _ in range(rounds):

@@ -29,7 +29,7 @@ def test_calls_that_were_carried_out_and_denied_do_no_harm(
     """Whoever is told of a timeout asks again under the same key, and gets the same job."""
     home = cluster()
     home.script(YES)
-    kept = home.supervise(hooked={"redis": RATE, "ledger": RATE, "seed": seed})
+    kept = home.supervise(ready=False, hooked={"redis": RATE, "ledger": RATE, "seed": seed})
     keys = [str(uuid.uuid4()) for _ in range(15)]
     log = home.home / "client.log"
 
