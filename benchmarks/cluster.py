@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
@@ -93,9 +94,12 @@ class Cluster:
         time of the last job's end, its receipt being in the same transaction. The submission, which
         runs while no worker does, and the last transaction's way to the disk are left out.
         """
-        from tasks import infer_many
+        from tasks import infer_many, wiring
 
-        with processes.paused(self._worker):
+        with ExitStack() as stack:
+            with wiring.client().ledger.write():
+                # A worker that is stopped in the middle of a write keeps SQLite's lock.
+                stack.enter_context(processes.paused(self._worker))
             group = infer_many([question.request() for question in asked])
             before = self._cpu()
             began = time.time()

@@ -23,19 +23,24 @@ class Places:
         self.free = total
         self._order = itertools.count()
         self._waiting: list[tuple[int, int, int, int, asyncio.Future[None]]] = []
+        self._waking = 0
 
     async def take(self, count: int, *, kind: int = NEW_JOB, priority: int = 3) -> None:
         """Wait until `count` places are free and take them."""
-        if not self._waiting and self._fits(count, kind, priority):
+        # Whoever was served and has not woken up yet is still ahead of whoever comes now.
+        if not (self._waiting or self._waking) and self._fits(count, kind, priority):
             self.free -= count
             return
         ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._waiting, (kind, priority, next(self._order), count, ready))
-        self._serve()
+        if not self._waking:
+            self._serve()
         try:
             await ready
+            self._woke()
         except asyncio.CancelledError:
             if ready.done() and not ready.cancelled():
+                self._woke()
                 self.give(count)
             else:
                 ready.cancel()
@@ -45,6 +50,10 @@ class Places:
     def give(self, count: int) -> None:
         """Give places back."""
         self.free += count
+        self._serve()
+
+    def _woke(self) -> None:
+        self._waking -= 1
         self._serve()
 
     def _serve(self) -> None:
@@ -57,6 +66,7 @@ class Places:
                 return
             heapq.heappop(self._waiting)
             self.free -= count
+            self._waking += 1
             ready.set_result(None)
 
     def _fits(self, count: int, kind: int, priority: int) -> bool:

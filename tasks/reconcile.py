@@ -89,9 +89,7 @@ class Reconciler:
                 return False
         self._send(self._reclaim())
         self._expire()
-        self._send(self._release_due())
-        self._send(self._release_followers())
-        self._send(self._promote())
+        self._send(self._release())
         self._publish_ledger()
         self._send(self._find_lost())
         self._deliver()
@@ -122,19 +120,14 @@ class Reconciler:
         with self._client.ledger.write() as tx:
             jobs.expire_due(tx, limit=BATCH)
 
-    def _release_due(self) -> list[Job]:
+    def _release(self) -> list[Job]:
+        """Jobs that are due, whose leader has ended, or that have waited too long behind others."""
         with self._client.ledger.write() as tx:
-            return jobs.release_due(tx, limit=BATCH)
-
-    def _release_followers(self) -> list[Job]:
-        """Jobs that waited for another one like them, which has ended."""
-        with self._client.ledger.write() as tx:
-            return jobs.release_followers(tx, limit=BATCH)
-
-    def _promote(self) -> list[Job]:
-        """Jobs that have waited too long behind more urgent ones."""
-        with self._client.ledger.write() as tx:
-            return jobs.promote(tx, self._timing.max_wait_s, limit=BATCH)
+            return [
+                *jobs.release_due(tx, limit=BATCH),
+                *jobs.release_followers(tx, limit=BATCH),
+                *jobs.promote(tx, self._timing.max_wait_s, limit=BATCH),
+            ]
 
     def _find_lost(self) -> list[Job]:
         """Jobs that are queued in the ledger and named by no message in the broker."""

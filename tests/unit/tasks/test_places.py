@@ -57,6 +57,28 @@ def test_a_later_wave_goes_before_a_new_job() -> None:
     assert ["later", "new"] == run(work())
 
 
+def test_whoever_was_served_is_not_overtaken_before_it_wakes_up() -> None:
+    """One that comes in the same turn of the loop comes after it."""
+
+    async def work() -> list[str]:
+        places = Places(total=2, kept=0)
+        await places.take(2)
+        order: list[str] = []
+
+        async def wait(name: str) -> None:
+            await places.take(1)
+            order.append(name)
+
+        first = asyncio.create_task(wait("first"))
+        await asyncio.sleep(0)
+        second = asyncio.create_task(wait("second"))
+        places.give(2)
+        await asyncio.gather(first, second)
+        return order
+
+    assert ["first", "second"] == run(work())
+
+
 def test_the_first_in_line_is_not_overtaken_by_a_smaller_one() -> None:
     """Otherwise a job with a wide first wave would starve."""
 
