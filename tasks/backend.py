@@ -36,10 +36,10 @@ from ledger import (
     samples,
 )
 from tasks import canvas, signatures, wiring
-from tasks.celery import INFER
 from tasks.client import JobResult
 from tasks.errors import HoneyflowError
 from tasks.keeper import current_session
+from tasks.messages import INFER
 
 logger = logging.getLogger(__name__)
 

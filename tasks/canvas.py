@@ -28,7 +28,6 @@ from kombu.exceptions import OperationalError
 
 from ledger import Job, jobs
 from tasks import refusals, signatures, wiring
-from tasks.celery import INFER
 from tasks.errors import (
     HoneyflowError,
     JobCancelled,
@@ -39,6 +38,7 @@ from tasks.errors import (
     describe,
     from_dict,
 )
+from tasks.messages import INFER
 from tasks.submission import time_limit
 
 if TYPE_CHECKING:

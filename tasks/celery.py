@@ -12,8 +12,8 @@ from celery import Celery
 from celery.app.backends import BACKEND_ALIASES
 
 from tasks import transport
+from tasks.messages import INFER
 
-INFER = "tasks.infer"
 SEND_PATIENCE_S = 1.0
 """How long a sender waits for a broker that is silent; the ledger has the job by then."""
 

@@ -8,7 +8,8 @@ from typing import Any
 from celery import Task, uuid
 from celery.result import AsyncResult, GroupResult
 
-from tasks.celery import INFER, app
+from tasks.celery import app
+from tasks.messages import INFER
 
 
 class InferTask(Task):  # type: ignore[type-arg]

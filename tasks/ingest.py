@@ -22,9 +22,9 @@ from kombu.utils.json import object_hook
 
 from ledger import Job, LedgerError, NewJob, Transaction, jobs
 from tasks import canvas, messages, publish, refusals, submission
-from tasks.celery import INFER
 from tasks.client import Client
 from tasks.errors import HoneyflowError, RequestInvalid
+from tasks.messages import INFER
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -17,6 +17,9 @@ from typing import Any
 
 from kombu.utils.json import loads
 
+INFER = "tasks.infer"
+"""The name of our one task for callers; part of the wire format."""
+
 HEADER = "honeyflow"
 """The header of our own messages: which ledger, the number of this copy, the first wave."""
 
@@ -25,7 +28,6 @@ MAX_BYTES = 32 * 2**20
 MAX_NAME_CHARS = 255
 _MAX_NUMBER = 2**62
 
-_INFER = "tasks.infer"
 _OPTIONAL_TEXT = ("eta", "expires", "group", "root_id", "parent_id", "reply_to")
 
 
@@ -171,7 +173,7 @@ def _check_body(envelope: Mapping[str, Any], headers: Mapping[str, Any]) -> None
             body = base64.b64decode(body, validate=True).decode()
         except (binascii.Error, UnicodeDecodeError) as error:
             raise _Flawed("BODY_INVALID", f"it is not Base64 of UTF-8: {error}") from None
-    ours = headers["task"] == _INFER
+    ours = headers["task"] == INFER
     # A user's own arguments are read as plain JSON; see `plain_body`.
     content = _plain(body) if ours else _parsed(body, "the body")
     kinds = [type(part) for part in content] if isinstance(content, list) else []

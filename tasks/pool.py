@@ -37,13 +37,13 @@ from tasks import (
     wiring,
 )
 from tasks.attention import AttentionWatch
-from tasks.celery import INFER
 from tasks.consumer_watch import ConsumerWatch
 from tasks.engine_host import EngineHost
 from tasks.errors import HoneyflowError, adopt, describe
 from tasks.gate import Gate
 from tasks.keeper import Keeper
 from tasks.lane import Lane
+from tasks.messages import INFER
 from tasks.reconcile import Reconciler
 from tasks.redis_check import require_safe
 from tasks.scribe import Scribe

@@ -11,7 +11,7 @@ from kombu.exceptions import OperationalError
 
 from executors.resampling import parse_policy
 from ledger import Job
-from tasks.messages import HEADER
+from tasks.messages import HEADER, INFER
 
 VERSION = 1
 _AT_ONCE = {"max_retries": 0}
@@ -29,7 +29,7 @@ def send(app: Celery, jobs: Sequence[Job], *, ledger_uuid: str) -> None:
         for job in jobs:
             message = app.amqp.as_task_v2(
                 job.id,
-                "tasks.infer",
+                INFER,
                 argsrepr=job.id,
                 kwargsrepr="",
                 root_id=job.root_id,
@@ -47,7 +47,7 @@ def _put(app: Celery, producer: Any, message: Any, **place: Any) -> None:
     for last in (False, True):
         try:
             app.amqp.send_task_message(
-                producer, "tasks.infer", message, retry=True, retry_policy=_AT_ONCE, **place
+                producer, INFER, message, retry=True, retry_policy=_AT_ONCE, **place
             )
         except (OperationalError, redis.RedisError) as error:
             cause = error.__cause__ or error

@@ -8,8 +8,8 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tasks.celery import INFER
 from tasks.errors import RequestInvalid
+from tasks.messages import INFER
 
 
 def plain(canvas: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.control import Panel, inspect_command
 
 from tasks import ledger_id
+from tasks.messages import INFER
 from tasks.naming import set_worker_name
 from tasks.pool import EnginePool
 
@@ -145,7 +146,7 @@ def _revoked_elsewhere(request: Any = None, **_: Any) -> None:
     from tasks import wiring
     from tasks.errors import HoneyflowError
 
-    if request is None or getattr(request, "task", "") != "tasks.infer":
+    if request is None or getattr(request, "task", "") != INFER:
         return
     try:
         wiring.client().cancel(request.id, reason="revoked")
