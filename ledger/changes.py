@@ -15,6 +15,9 @@ from ledger import sequence, tables
 from ledger.transaction import Transaction
 from ledger.values import Change, cleaned
 
+OF_A_JOB = ("id", "step", "previous", "state", "fence", "session")
+"""What `append` reads of a job's row."""
+
 _table = tables.changes
 _APPEND = sequence.appending(_table, "seq")
 _AFTER = sequence.following(_table, "seq")

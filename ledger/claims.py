@@ -113,10 +113,8 @@ def hand_back(tx: Transaction, *, job_id: str, fence: int, reason: str) -> bool:
 
     A job that was called off is cancelled instead.
     """
-    moved = _HAND_BACK.one(tx, reason=reason, the_job=job_id, the_fence=fence)
-    return moved is not None or endings.finish_cancel(
-        tx, job_id=job_id, fence=fence, only_if_requested=True
-    )
+    moved = _HAND_BACK.moves(tx, reason=reason, the_job=job_id, the_fence=fence)
+    return moved or endings.finish_cancel(tx, job_id=job_id, fence=fence, only_if_requested=True)
 
 
 def attention(tx: Transaction, session: str, held: Iterable[str] = ()) -> Attention:

@@ -7,6 +7,7 @@ the boot's id tells whether a lease is from an earlier boot.
 
 from __future__ import annotations
 
+import functools
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +46,7 @@ class SqliteClock:
 
     def boot_id(self) -> str | None:
         """The kernel's id of this boot."""
-        return _BOOT_ID.read_text().strip()
+        return _boot_id()
 
 
 class PostgresClock:
@@ -81,3 +82,8 @@ class ManualClock:
     def boot_id(self) -> str | None:
         """The boot that was set."""
         return self.boot
+
+
+@functools.cache
+def _boot_id() -> str:
+    return _BOOT_ID.read_text().strip()

@@ -132,7 +132,7 @@ def commit(
         BodyMismatch: the receipt's digests are not those of its bytes and of `report`.
     """
     receipts.check(receipt, job_id=job_id, report=report)
-    moved = _COMMIT.one(
+    moved = _COMMIT.moves(
         tx,
         reason=None,
         the_job=job_id,
@@ -146,7 +146,7 @@ def commit(
         the_rounds=rounds,
         the_review=review is not None,
     )
-    if moved is None:
+    if not moved:
         return False
     bodies.put(tx, result, bodies.JSON)
     bodies.put(tx, report, bodies.JSON)
@@ -163,7 +163,7 @@ def fail(tx: Transaction, *, job_id: str, fence: int | None, error: Mapping[str,
     move = _FAIL_WAITING if fence is None else _FAIL_RUNNING
     held = {} if fence is None else {"the_fence": fence}
     reason = _code(error)
-    return move.one(tx, reason=reason, the_job=job_id, the_error=error, **held) is not None
+    return move.moves(tx, reason=reason, the_job=job_id, the_error=error, **held)
 
 
 def retry(
@@ -206,12 +206,12 @@ def finish_cancel(
 ) -> bool:
     """End a running job as cancelled."""
     move = _CANCEL_REQUESTED if only_if_requested else _CANCEL_RUNNING
-    return move.one(tx, reason="cancelled", the_job=job_id, the_fence=fence) is not None
+    return move.moves(tx, reason="cancelled", the_job=job_id, the_fence=fence)
 
 
 def expire(tx: Transaction, *, job_id: str, fence: int) -> bool:
     """End a running job whose deadline has passed."""
-    return _EXPIRE_RUNNING.one(tx, reason="deadline", the_job=job_id, the_fence=fence) is not None
+    return _EXPIRE_RUNNING.moves(tx, reason="deadline", the_job=job_id, the_fence=fence)
 
 
 def expire_waiting(tx: Transaction, job_id: str) -> Job | None:

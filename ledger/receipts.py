@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from ledger import bodies
+from ledger import bodies, tables
 from ledger.errors import BodyMismatch
 from ledger.tables import receipts
 from ledger.transaction import Transaction
@@ -15,7 +15,7 @@ from ledger.values import ReceiptRow
 
 _THE_JOB = receipts.c.job_id == sa.bindparam("the_job")
 _GET = sa.select(receipts).where(_THE_JOB)
-_INSERT = sa.insert(receipts)
+_INSERT = tables.both(lambda insert: insert(receipts))
 _UNSEALED = (
     sa.select(receipts)
     .where(receipts.c.leaf_index.is_(None))
@@ -38,40 +38,42 @@ _SIGN = (
 
 def get(tx: Transaction, job_id: str) -> ReceiptRow | None:
     """A job's receipt."""
+    tx.flush()
     row = tx.row(_GET, {"the_job": job_id})
     return None if row is None else ReceiptRow(**row)
 
 
 def unsealed(tx: Transaction, limit: int = 100) -> list[ReceiptRow]:
     """Receipts without a leaf index, oldest first."""
+    tx.flush()
     return [ReceiptRow(**row) for row in tx.rows(_UNSEALED, {"at_most": limit})]
 
 
 def seal(tx: Transaction, job_id: str, *, leaf_index: int) -> bool:
     """Give a receipt its place in the log; false if it has one, or is not there."""
+    tx.flush()
     return tx.execute(_SEAL, {"the_job": job_id, "the_leaf": leaf_index}).first() is not None
 
 
 def sign(tx: Transaction, job_id: str, *, signature: bytes) -> bool:
     """Give a receipt its signature; false if it has one, or is not there."""
+    tx.flush()
     signed = tx.execute(_SIGN, {"the_job": job_id, "the_signature": signature})
     return signed.first() is not None
 
 
 def add(tx: Transaction, receipt: ReceiptRow) -> None:
     """Write a receipt; only `jobs.commit` does, in the transaction that ends its job."""
-    tx.execute(
-        _INSERT,
-        {
-            "job_id": receipt.job_id,
-            "canonical": receipt.canonical,
-            "digest": receipt.digest,
-            "report_digest": receipt.report_digest,
-            "leaf_index": receipt.leaf_index,
-            "signature": receipt.signature,
-            "created_at": tx.now,
-        },
-    )
+    row = {
+        "job_id": receipt.job_id,
+        "canonical": receipt.canonical,
+        "digest": receipt.digest,
+        "report_digest": receipt.report_digest,
+        "leaf_index": receipt.leaf_index,
+        "signature": receipt.signature,
+        "created_at": tx.now,
+    }
+    tx.defer(_INSERT, [row])
 
 
 def check(receipt: ReceiptRow, *, job_id: str, report: bytes) -> None:

@@ -46,7 +46,7 @@ class Transition:
         for source in sources:
             states.check(source, target)
         self.target = target
-        self._statement = (
+        moving = (
             sa.update(jobs)
             .where(tables.state_in(*sources), *where)
             .values(
@@ -55,8 +55,9 @@ class Transition:
                 step=jobs.c.step + 1,
                 **(values or {}),
             )
-            .returning(jobs, *also)
         )
+        self._statement = moving.returning(jobs, *also)
+        self._brief = moving.returning(*(jobs.c[name] for name in changes.OF_A_JOB))
 
     def apply(
         self, tx: Transaction, *, reason: str | None = None, **parameters: Any
@@ -65,6 +66,12 @@ class Transition:
         rows = tx.rows(self._statement, {"now": tx.now, **parameters})
         changes.append(tx, rows, reason=reason)
         return rows
+
+    def moves(self, tx: Transaction, *, reason: str | None = None, **parameters: Any) -> bool:
+        """Move one job; false if it was not where the move starts. Its row is not read."""
+        rows = tx.rows(self._brief, {"now": tx.now, **parameters})
+        changes.append(tx, rows, reason=reason)
+        return bool(rows)
 
     def one(self, tx: Transaction, *, reason: str | None = None, **parameters: Any) -> Job | None:
         """Move one job; None if it was not where the move starts."""

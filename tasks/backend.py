@@ -118,6 +118,31 @@ class LedgerBackend(RedisBackend):
             return exc
         return super().exception_to_python(exc)
 
+    def store_successes(self, done: Sequence[tuple[Any, Mapping[str, Any]]]) -> None:
+        """Keep the copies of many results at once, each under its request's id.
+
+        Nothing is read first, as Celery does, lest a success be overwritten: these are successes
+        for good.
+        """
+        copies = {
+            self.get_key_for_task(request.id): self.encode(self._success_of(request, result))
+            for request, result in done
+        }
+        self.ensure(self._set_many, (copies,))
+
+    def _success_of(self, request: Any, result: Mapping[str, Any]) -> dict[str, Any]:
+        meta = self._get_result_meta(  # type: ignore[attr-defined]
+            result=result, state=states.SUCCESS, traceback=None, request=request
+        )
+        return {**meta, "task_id": request.id}
+
+    def _set_many(self, copies: Mapping[Any, Any]) -> None:
+        with self.client.pipeline(transaction=False) as pipe:
+            for key, copy in copies.items():
+                pipe.set(key, copy, ex=self.expires or None)  # type: ignore[attr-defined]
+                pipe.publish(key, copy)
+            pipe.execute()
+
     def set_chord_size(self, group_id: str, chord_size: int) -> None:
         """Keep a chord's size where its parts are counted; told before its last part is sent."""
         super().set_chord_size(group_id, chord_size)

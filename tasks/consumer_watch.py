@@ -34,7 +34,7 @@ class ConsumerWatch:
         has_room: Callable[[], bool],
         reconnect: Callable[[str], None],
     ) -> None:
-        self._settings = settings
+        self._broker = ledger_id.connect(settings)
         self._keys = [key for queue in queues for key in list_keys(queue)]
         self._has_room = has_room
         self._reconnect = reconnect
@@ -76,7 +76,9 @@ class ConsumerWatch:
 
     def _waiting(self) -> int:
         try:
-            with ledger_id.connect(self._settings) as broker:
-                return sum(broker.llen(key) for key in self._keys)
+            with self._broker.pipeline(transaction=False) as pipe:
+                for key in self._keys:
+                    pipe.llen(key)
+                return sum(pipe.execute())
         except (redis.RedisError, OSError):
             return 0

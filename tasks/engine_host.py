@@ -1,8 +1,8 @@
 """The engine of a worker and the loop it lives on: slots become coroutines beside one executor.
 
 Everything on the loop thread is here: admission, claims, runs, the cancel flag, the engine's
-health. Celery's side of it is `tasks/pool.py`. Nothing here blocks the loop: what may block
-(Celery's callbacks, its result store, the broker) goes through `finisher`, one thread, in order.
+health. Celery's side of it is `tasks/pool.py`. Nothing here blocks the loop: what may block goes
+through the finisher.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import gc
 import itertools
 import logging
 import random
@@ -17,7 +18,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any
 
 import executors
@@ -28,16 +29,15 @@ from ledger import (
     LedgerError,
     Refusal,
     RefusalReason,
-    Transaction,
     jobs,
 )
-from tasks import canvas, publish
 from tasks.client import Client
+from tasks.finisher import Finisher
 from tasks.keeper import Keeper
 from tasks.places import NEW_JOB, Places
 from tasks.runner import Ending, Runner
 from tasks.scribe import Scribe
-from tasks.slots import Slot, logged
+from tasks.slots import Slot
 from tasks.stream import EventSink, EventWriter
 from tasks.watches import Watches
 
@@ -89,8 +89,9 @@ class EngineHost:
         self._pids = itertools.count(1)
         self._watches = Watches(self, client=client, keeper=keeper, queues=queues)
         self.engine_lost = False
-        self.finisher = ThreadPoolExecutor(max_workers=1, thread_name_prefix="finisher")
+        self.finisher = Finisher(client=client, scribe=scribe, on_ended=self._forget)
         self.slots: dict[int, Slot] = {}
+        self._unclaimed: set[int] = set()
         self.executor: Executor[Completion] = executors.create(config)
         self.places = Places(total=max(1, int(config.max_num_seqs * OVERBOOKING)))
         self.typical_wave = 3
@@ -105,11 +106,16 @@ class EngineHost:
             executors.ExecutorError: the engine did not start; nothing is left running.
         """
         self._thread.start()
+        self.finisher.start()
         try:
             self.call(self.executor.load(on_progress)).result()
         except BaseException:
+            self.finisher.stop()
             self._end_loop()
             raise
+        # What an engine's libraries have made stays: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
         self._runner = Runner(
             executor=self.executor,
             places=self.places,
@@ -125,6 +131,7 @@ class EngineHost:
     def admit(self, slot: Slot) -> None:
         """Take a message from Celery; the job is claimed when its first wave fits."""
         self.slots[slot.pid] = slot
+        self._unclaimed.add(slot.pid)
         self.urgent = max(0, self.urgent - 1)
         self._loop.call_soon_threadsafe(self._spawn, slot)
 
@@ -139,11 +146,11 @@ class EngineHost:
         As many as can start at once, and as many again as ended lately: an engine whose jobs end by
         the dozen would run half empty while their successors are fetched one by one.
         """
-        waiting = sum(not (slot.claimed or slot.parked) for slot in tuple(self.slots.values()))
         can_start = -(-self.places.free // max(1, self.typical_wave))
         since = time.monotonic() - RESERVE_S
-        lately = sum(ended > since for ended in tuple(self._ended))
-        return max(0, can_start + lately - waiting, self.urgent)
+        while self._ended and self._ended[0] < since:
+            self._ended.popleft()
+        return max(0, can_start + len(self._ended) - len(self._unclaimed), self.urgent)
 
     def stop_all(self, reason: str) -> None:
         """Stop every job: `drain` hands them back, `lost` and `engine` leave the ledger alone.
@@ -186,7 +193,7 @@ class EngineHost:
         """Stop the engine, then the loop; leaves no process behind. Idempotent."""
         if not self._thread.is_alive():
             return
-        self.finisher.shutdown(wait=True)
+        self.finisher.stop()
         try:
             self.call(self.executor.unload()).result(timeout=60)
         finally:
@@ -221,9 +228,9 @@ class EngineHost:
             ending = await self._claim_and_run(slot)
         except asyncio.CancelledError:
             if slot.hold.stopping == "cancel" and not slot.claimed:
-                self.finisher.submit(logged(slot.drop))
+                self.finisher.submit(slot.drop)
             if slot.hold.stopping == "return" and not slot.claimed:
-                self.finisher.submit(logged(slot.put_back))
+                self.finisher.submit(slot.put_back)
         except Exception:
             logger.exception("job %s: the run ended in an unexpected way", slot.job_id)
         finally:
@@ -231,18 +238,18 @@ class EngineHost:
             slot.hold.prepaid = 0
             self._ended.append(time.monotonic())
             if ending is None:
-                self.slots.pop(slot.pid, None)
-                self.on_free()
+                self._forget([slot])
             else:
-                self.finisher.submit(logged(lambda: self._finish(slot, ending)))
+                self.finisher.finish(slot, ending)
 
     async def _claim_and_run(self, slot: Slot) -> Ending | None:
         claim = await self._claim_in_turn(slot)
         if claim is None:
             return None
         slot.claimed = True
+        self._unclaimed.discard(slot.pid)
         self.typical_wave = slot.hold.prepaid
-        self.finisher.submit(logged(slot.accept))
+        self.finisher.submit(slot.accept)
         assert self._runner is not None
         try:
             ending = await self._runner.run(claim, slot.hold)
@@ -266,9 +273,11 @@ class EngineHost:
             self.places.give(wave)
             slot.hold.prepaid = 0
             slot.parked = True
+            self._unclaimed.discard(slot.pid)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._suspect_ended.wait(), PARKED_S)
             slot.parked = False
+            self._unclaimed.add(slot.pid)
 
     async def _claim(self, slot: Slot) -> Claim | Refusal | None:
         """Claim the job, or drop the message if it is not ours to run.
@@ -306,7 +315,7 @@ class EngineHost:
                 self._keep(slot, "JOB_UNKNOWN", f"the ledger has no job {slot.job_id}")
                 return None
             logger.info("job %s is not claimed: %s", slot.job_id, answer.reason)
-            self.finisher.submit(logged(slot.drop))
+            self.finisher.submit(slot.drop)
             return None
 
     def _may_park(self) -> bool:
@@ -320,7 +329,7 @@ class EngineHost:
             self._on_flawed(slot.request.message, reason, detail)
             slot.drop()
 
-        self.finisher.submit(logged(keep))
+        self.finisher.submit(keep)
 
     def _give_back(self, writing: Future[Any]) -> None:
         """Hand back what was claimed for a slot that was dropped meanwhile. Scribe's thread."""
@@ -333,39 +342,16 @@ class EngineHost:
 
         def send_again(writing: Future[bool]) -> None:
             if writing.exception() is None and writing.result():
-                self.finisher.submit(logged(lambda: self._send_again(job_id)))
+                self.finisher.submit(lambda: self.finisher.send_again(job_id))
 
         self._scribe.submit(hand_back).add_done_callback(send_again)
 
-    def _send_again(self, job_id: str) -> None:
-        queued = self._client.job(job_id)
-        publish.send(self._client.app, [queued], ledger_uuid=self._client.ledger.uuid)
-
-    def _finish(self, slot: Slot, ending: Ending) -> None:
-        """Give the result to Celery, set off what waits for it, free the slot. Finisher thread."""
-        try:
-            if ending.state in ("succeeded", "failed", "cancelled", "expired", "dead"):
-                self._deliver(ending)
-                if ending.job.dedupe:
-                    self._release_followers()
-            elif ending.state == "queued":
-                self._send_again(slot.job_id)
-        except Exception as error:
-            # Not lost: the reconciler delivers what has no delivered_at.
-            logger.warning("job %s is done but not delivered yet: %s", slot.job_id, error)
-        finally:
-            slot.finish(ending)
+    def _forget(self, slots: Sequence[Slot]) -> None:
+        """Free the slots of what has ended. From any thread."""
+        for slot in slots:
             self.slots.pop(slot.pid, None)
-            self.on_free()
-
-    def _release_followers(self) -> None:
-        with self._client.ledger.write() as tx:
-            freed = jobs.release_followers(tx)
-        publish.send(self._client.app, freed, ledger_uuid=self._client.ledger.uuid)
-
-    def _deliver(self, ending: Ending) -> None:
-        canvas.continue_from(self._client.app, self._client, ending.job, result=ending.result)
-        self._scribe.submit_item(_mark_delivered, ending.job.id)
+            self._unclaimed.discard(slot.pid)
+        self.on_free()
 
     def stop_slot(self, pid: int, reason: str) -> None:
         """Stop one job; the reason decides what becomes of it. On the loop."""
@@ -384,8 +370,3 @@ class EngineHost:
         for pid in tuple(self.slots):
             self.stop_slot(pid, "engine")
         self._on_engine_lost(reason)
-
-
-def _mark_delivered(tx: Transaction, ids: Sequence[str]) -> Sequence[str]:
-    jobs.mark_delivered(tx, ids)
-    return ids

@@ -6,7 +6,7 @@ The receipt is made inside the committing transaction, because its timestamp is 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from executors import ModelInfo, Sampling
@@ -27,6 +27,15 @@ from tasks.catalogue import Profile
 from tasks.client import JobResult
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """A report's bytes with their names; made before the transaction, which others wait for."""
+
+    data: bytes
+    digest: str
+    cid: str
+
+
 def report(
     *,
     job: Job,
@@ -36,7 +45,7 @@ def report(
     info: ModelInfo,
     profile: Profile | None,
     cid_profile: str,
-) -> bytes:
+) -> Report:
     """The report of a job, as it is stored and hashed."""
     sampler = {key: value for key, value in asdict(sampling).items() if key != "seed"}
     digests = tuple(
@@ -75,40 +84,40 @@ def report(
         cid_profile=cid_profile,
         samples_of=job.follows,
     )
-    return build_report(
+    data = build_report(
         job_id=job.id,
         request=request.model_dump(exclude_none=True, by_alias=True),
         answer=outcome.answer,
         samples=[_sample(sample) for sample in outcome.samples],
         companion=companion,
     )
+    cid = compute_cid(data, profile=cid_profile)
+    return Report(data=data, digest=sha256_digest(data), cid=cid)
 
 
 def commit(
     tx: Transaction,
     *,
     job: Job,
-    request: bytes,
     outcome: Outcome,
-    report: bytes,
+    report: Report,
     worker_ens: str,
     epoch: int,
-    cid_profile: str,
 ) -> dict[str, Any] | None:
     """Commit a job's result with its receipt; None if the job is somebody else's by now."""
     receipt = Receipt(
         job_id=job.id,
         worker_ens=worker_ens,
         model=job.model,
-        input_hash=sha256_digest(request),
+        input_hash=job.request_digest,
         output_hash=sha256_digest(outcome.answer.encode()),
-        report_hash=sha256_digest(report),
+        report_hash=report.digest,
         inference_time_ms=max(0, round((tx.now - (job.claimed_at or tx.now)) * 1000)),
         confidence_score=confidence_score(outcome.confidence),
         k_samples=outcome.k,
         timestamp=timestamp(tx.now),
         epoch=epoch,
-        ipfs_cid=compute_cid(report, profile=cid_profile),
+        ipfs_cid=report.cid,
     )
     stored = receipt.to_bytes()
     digest = sha256_digest(stored)
@@ -154,7 +163,7 @@ def commit(
             digest=digest,
             report_digest=receipt.report_hash,
         ),
-        report=report,
+        report=report.data,
         confidence=outcome.confidence,
         k=outcome.k,
         rounds=outcome.rounds,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
@@ -18,7 +19,10 @@ ANSWER_S = 1.0
 
 
 def connect(settings: Settings, *, timeout_s: float = 5.0) -> redis.Redis:
-    """A Redis client for the broker's address."""
+    """A Redis client for the broker's address; it tries each command once.
+
+    Connecting costs more than many commands: whoever asks again and again keeps one.
+    """
     url = settings.redis_url.replace("redis+socket://", "unix://")
     once = Retry(NoBackoff(), 0)
     return redis.Redis.from_url(url, socket_timeout=timeout_s, retry=once)
@@ -31,13 +35,19 @@ def publish(settings: Settings, ledger: Ledger) -> None:
         BrokerUnavailable: Redis does not answer.
         LedgerMismatch: the cluster already uses another ledger.
     """
+    with connect(settings) as broker:
+        publish_over(broker, settings, ledger)
+
+
+def publish_over(broker: redis.Redis, settings: Settings, ledger: Ledger) -> None:
+    """The same over a connection that is there already."""
     told = json.dumps({"uuid": ledger.uuid, "place": ledger.place})
-    with connect(settings) as client:
-        try:
-            client.set(KEY, told, nx=True)
-        except redis.RedisError as error:
-            raise _away(settings, error) from error
-    check(settings, ledger)
+    try:
+        broker.set(KEY, told, nx=True)
+        raw: Any = broker.get(KEY)
+    except (redis.RedisError, OSError) as error:
+        raise _away(settings, error) from error
+    _compare(raw, ledger)
 
 
 def check(settings: Settings, ledger: Ledger) -> None:
@@ -47,11 +57,15 @@ def check(settings: Settings, ledger: Ledger) -> None:
         BrokerUnavailable: Redis does not answer.
         LedgerMismatch: the workers use another ledger; both places are named.
     """
-    with connect(settings, timeout_s=ANSWER_S) as client:
+    with connect(settings, timeout_s=ANSWER_S) as broker:
         try:
-            raw = client.get(KEY)
+            raw: Any = broker.get(KEY)
         except (redis.RedisError, OSError) as error:
             raise _away(settings, error) from error
+    _compare(raw, ledger)
+
+
+def _compare(raw: bytes | None, ledger: Ledger) -> None:
     if raw is None:
         return
     theirs = json.loads(raw)

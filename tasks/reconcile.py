@@ -39,6 +39,7 @@ class Reconciler:
 
     def __init__(self, *, client: Client, keeper: Keeper, timing: Timing) -> None:
         self._client = client
+        self._broker = ledger_id.connect(client.settings)
         self._keeper = keeper
         self._timing = timing
         # The first session's for good: a worker that opens another one goes on under its lease.
@@ -98,7 +99,7 @@ class Reconciler:
     def _publish_ledger(self) -> None:
         """Say again which ledger this is: a flushed Redis has forgotten it."""
         try:
-            ledger_id.publish(self._client.settings, self._client.ledger)
+            ledger_id.publish_over(self._broker, self._client.settings, self._client.ledger)
         except LedgerMismatch as error:
             logger.critical("%s Its jobs never reach this worker.", error)
 
@@ -135,21 +136,16 @@ class Reconciler:
             expected = jobs.queued_by_queue(tx, older_than=0.0)
             overdue = jobs.queued_by_queue(tx, older_than=self._timing.resend_after_s)
         suspects: list[str] = []
-        with ledger_id.connect(self._client.settings) as client:
-            # All that is queued is counted, lest young messages stand for one that was lost.
-            short = {
-                queue
-                for queue in overdue
-                if sum(client.llen(key) for key in list_keys(queue)) < expected.get(queue, 0)
-            }
-            self._mismatches = {queue: self._mismatches.get(queue, 0) + 1 for queue in short}
-            missed, self._missed = self._missed, {}
-            for queue, count in self._mismatches.items():
-                if queue in missed:
-                    # Twice in a row: for a moment a message that is popped is nowhere to be seen.
-                    suspects += missed[queue].intersection(self._missing(client, queue))
-                elif count == MISMATCHES or count % LOOK_AGAIN == 0:
-                    self._missed[queue] = set(self._missing(client, queue))
+        # All that is queued is counted, lest young messages stand for one that was lost.
+        short = {queue for queue in overdue if self._listed(queue) < expected.get(queue, 0)}
+        self._mismatches = {queue: self._mismatches.get(queue, 0) + 1 for queue in short}
+        missed, self._missed = self._missed, {}
+        for queue, count in self._mismatches.items():
+            if queue in missed:
+                # Twice in a row: for a moment a message that is popped is nowhere to be seen.
+                suspects += missed[queue].intersection(self._missing(queue))
+            elif count == MISMATCHES or count % LOOK_AGAIN == 0:
+                self._missed[queue] = set(self._missing(queue))
         if not suspects:
             return []
         with self._client.ledger.write() as tx:
@@ -158,7 +154,14 @@ class Reconciler:
             logger.warning("%d job(s) had vanished from the broker; sent again", len(lost))
         return lost
 
-    def _missing(self, client: redis.Redis, queue: str) -> list[str]:
+    def _listed(self, queue: str) -> int:
+        """How many messages a queue has in the broker."""
+        with self._broker.pipeline(transaction=False) as pipe:
+            for key in list_keys(queue):
+                pipe.llen(key)
+            return sum(pipe.execute())
+
+    def _missing(self, queue: str) -> list[str]:
         """Which of a queue's jobs no message in the broker names."""
         older_than, limit = self._timing.resend_after_s, 10 * BATCH
         with self._client.ledger.read() as tx:
@@ -169,10 +172,10 @@ class Reconciler:
                 age = max(older_than, tx.now - ended)
                 orphans.update(jobs.queued_ids(tx, queue=queue, older_than=age, limit=limit))
         # In the order in which a message moves, so that none is missed between two looks.
-        listed = _ids(element for key in list_keys(queue) for element in _list(client, key))
+        listed = _ids(element for key in list_keys(queue) for element in _list(self._broker, key))
         # Popped and not yet claimed: a worker holds it until its first wave fits. Whose hand that
         # is the broker does not say, so what was sent before a worker ended may have gone with it.
-        in_hand = _ids(client.hvals("unacked"))  # type: ignore[arg-type]
+        in_hand = _ids(self._broker.hvals("unacked"))  # type: ignore[arg-type]
         return [
             job_id
             for job_id in ids

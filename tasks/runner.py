@@ -46,6 +46,8 @@ from tasks.stream import EventSink
 logger = logging.getLogger(__name__)
 
 RETRY_WAITS_S = (1.0, 2.0, 4.0, 8.0, 16.0)
+SAMPLE_PATIENCE_S = 0.02
+"""How long a sample waits for something to be written with; the last one for its job's commit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +183,8 @@ class Runner:
         row = plan.row(job, sample, self._executor.info, duration_ms=duration_ms)
         hold.classes[index] = row.answer_class
         # Not awaited: the scribe keeps the order, so the commit comes after it.
-        hold.written.append((row, self._scribe.submit_item(samples.add_many, row)))
+        written = self._scribe.submit_item(samples.add_many, row, patience_s=SAMPLE_PATIENCE_S)
+        hold.written.append((row, written))
         return sample
 
     async def _complete(
@@ -222,12 +225,10 @@ class Runner:
         commit = functools.partial(
             evidence.commit,
             job=job,
-            request=claim.request,
             outcome=outcome,
             report=report,
             worker_ens=self._worker_ens,
             epoch=self._settings.epoch,
-            cid_profile=self._settings.cid_profile,
         )
 
         def with_lost_samples(tx: Transaction) -> dict[str, Any] | None:

@@ -1,16 +1,18 @@
 """The one thread of a worker that writes to the ledger: what is waiting becomes one transaction.
 
 Claims, samples and commits of many jobs share a transaction and so its fsync; samples of many jobs
-share a statement too. If one of them fails, each is run again by itself, so that nobody fails for a
-neighbour's reason.
+share a statement too. What nobody waits for may be patient: it is written with what comes next. If
+one of them fails, each is run again by itself, so that nobody fails for a neighbour's reason.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -30,6 +32,7 @@ class _Entry:
     operation: Callable[[Transaction], Any] | None = None
     together: Callable[[Transaction, Sequence[Any]], Sequence[Any]] | None = None
     item: Any = None
+    due: float = 0.0
     future: Future[Any] = field(default_factory=Future)
 
 
@@ -56,15 +59,20 @@ class Scribe:
         return self._queue(_Entry(operation=operation))
 
     def submit_item(
-        self, together: Callable[[Transaction, Sequence[Item]], Sequence[T]], item: Item
+        self,
+        together: Callable[[Transaction, Sequence[Item]], Sequence[T]],
+        item: Item,
+        *,
+        patience_s: float = 0.0,
     ) -> Future[T]:
         """Queue one item of an operation on many; its result is the one at the item's place.
 
         All items that wait for the same `together` are given to it at once, where the first of them
         stands: an item may be written before what was queued ahead of it, never after what was
-        queued behind it.
+        queued behind it. It waits `patience_s` at most for something to be written with.
         """
-        return self._queue(_Entry(together=together, item=item))
+        due = time.monotonic() + patience_s
+        return self._queue(_Entry(together=together, item=item, due=due))
 
     async def write(self, operation: Callable[[Transaction], T]) -> T:
         """Run an operation and wait until it is on disk."""
@@ -75,21 +83,29 @@ class Scribe:
         return entry.future
 
     def _run(self) -> None:
-        while (first := self._waiting.get()) is not None:
-            entries = [first]
-            last = False
-            while len(entries) < self._group and not self._waiting.empty():
-                following = self._waiting.get()
-                if following is None:
-                    last = True
-                    break
-                entries.append(following)
+        last = False
+        while not last:
+            group = self._gather()
+            last = group[-1] is None
+            entries = [entry for entry in group if entry is not None]
             live = [entry for entry in entries if entry.future.set_running_or_notify_cancel()]
             self._write(live)
-            if last:
-                return
+
+    def _gather(self) -> list[_Entry | None]:
+        """All that waits, as soon as something of it can wait no longer; None is the end."""
+        group = [self._waiting.get()]
+        due = math.inf
+        while (newest := group[-1]) is not None and len(group) < self._group:
+            due = min(due, newest.due)
+            try:
+                group.append(self._waiting.get(timeout=max(0.0, due - time.monotonic())))
+            except queue.Empty:
+                break
+        return group
 
     def _write(self, entries: Sequence[_Entry]) -> None:
+        if not entries:
+            return
         try:
             with self._ledger.write() as tx:
                 results = _results(tx, entries)

@@ -81,15 +81,3 @@ class Slot:
     def terminate(self, _signal: Any = None) -> None:
         """What Celery calls on a revoke and on a cold stop; see the pool."""
         self._terminate(self.pid)
-
-
-def logged(work: Callable[[], None]) -> Callable[[], None]:
-    """Work whose errors are seen: a future nobody reads would swallow them."""
-
-    def run() -> None:
-        try:
-            work()
-        except Exception:
-            logger.exception("finishing a job went wrong")
-
-    return run

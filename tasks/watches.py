@@ -30,7 +30,7 @@ class Watches:
         self, host: EngineHost, *, client: Client, keeper: Keeper, queues: Sequence[str]
     ) -> None:
         self._host = host
-        self._client = client
+        self._broker = ledger_id.connect(client.settings)
         self._keeper = keeper
         self._keys = [list_keys(queue)[0] for queue in queues if queue != INGEST]
         self._timing = client.settings.timing
@@ -75,8 +75,10 @@ class Watches:
                 self._host.on_free()
 
     def _interactive(self) -> int:
-        with ledger_id.connect(self._client.settings) as broker:
-            return sum(broker.llen(key) for key in self._keys)
+        with self._broker.pipeline(transaction=False) as pipe:
+            for key in self._keys:
+                pipe.llen(key)
+            return sum(pipe.execute())
 
     async def _watch_engine(self) -> None:
         while True:

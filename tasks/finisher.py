@@ -1,0 +1,142 @@
+"""The one thread of a worker that tells others how jobs went on: Celery, and whoever waits.
+
+What may block (Celery's callbacks, its result store, the broker) is done here, in order, so that
+neither the engine's loop nor Celery's hub ever waits for it. Results that set nothing off are told
+together, in one round trip.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ledger import Transaction, jobs
+from tasks import canvas, publish
+from tasks.client import Client
+from tasks.runner import Ending
+from tasks.scribe import Scribe
+from tasks.slots import Slot
+
+logger = logging.getLogger(__name__)
+
+GROUP = 128
+DELIVERED_PATIENCE_S = 0.2
+"""How long the note that a result was told waits for something to be written with."""
+_TOLD = ("succeeded", "failed", "cancelled", "expired", "dead")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ended:
+    """A slot whose run is over; the ledger knows already."""
+
+    slot: Slot
+    ending: Ending
+
+
+class Finisher:
+    """Does what follows a job's moves; `on_ended` is called when slots have ended."""
+
+    def __init__(
+        self, *, client: Client, scribe: Scribe, on_ended: Callable[[Sequence[Slot]], None]
+    ) -> None:
+        self._client = client
+        self._scribe = scribe
+        self._on_ended = on_ended
+        self._waiting: queue.SimpleQueue[Callable[[], None] | _Ended | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="finisher", daemon=True)
+
+    def start(self) -> None:
+        """Start working."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Do what waits, and stop. Idempotent."""
+        if self._thread.is_alive():
+            self._waiting.put(None)
+            self._thread.join()
+
+    def submit(self, work: Callable[[], None]) -> None:
+        """Queue something that may block; what it raises is logged."""
+        self._waiting.put(work)
+
+    def finish(self, slot: Slot, ending: Ending) -> None:
+        """Queue the end of a slot: tell the result, set off what waits for it, free the slot."""
+        self._waiting.put(_Ended(slot=slot, ending=ending))
+
+    def send_again(self, job_id: str) -> None:
+        """Send a job's message again, which has gone back to its queue. On this thread."""
+        queued = self._client.job(job_id)
+        publish.send(self._client.app, [queued], ledger_uuid=self._client.ledger.uuid)
+
+    def _run(self) -> None:
+        last = False
+        while not last:
+            group = [self._waiting.get()]
+            while group[-1] is not None and len(group) < GROUP and not self._waiting.empty():
+                group.append(self._waiting.get())
+            last = group[-1] is None
+            for work in group:
+                if callable(work):
+                    _logged(work)
+            self._finish([ended for ended in group if isinstance(ended, _Ended)])
+
+    def _finish(self, group: Sequence[_Ended]) -> None:
+        if not group:
+            return
+        self._tell([ended.ending for ended in group])
+        for ended in group:
+            _logged(lambda: ended.slot.finish(ended.ending))  # noqa: B023 - called at once
+        self._on_ended([ended.slot for ended in group])
+
+    def _tell(self, endings: Sequence[Ending]) -> None:
+        """Give the results to Celery, and set off what waits for them.
+
+        What fails is not lost: the reconciler delivers what has no `delivered_at`.
+        """
+        alone = [ending for ending in endings if canvas.sets_nothing_off(ending.job)]
+        _logged(lambda: self._tell_alone(alone))
+        for ending in endings:
+            if not canvas.sets_nothing_off(ending.job):
+                _logged(lambda: self._tell_one(ending))  # noqa: B023 - called at once
+        if any(ending.job.dedupe for ending in endings if ending.state in _TOLD):
+            _logged(self._release_followers)
+
+    def _tell_alone(self, endings: Sequence[Ending]) -> None:
+        if endings:
+            canvas.tell(self._client.app, [(end.job, end.result or {}) for end in endings])
+            self._mark_delivered([ending.job.id for ending in endings])
+
+    def _tell_one(self, ending: Ending) -> None:
+        if ending.state in _TOLD:
+            canvas.continue_from(self._client.app, self._client, ending.job, result=ending.result)
+            self._mark_delivered([ending.job.id])
+        elif ending.state == "queued":
+            self.send_again(ending.job.id)
+
+    def _mark_delivered(self, ids: Sequence[str]) -> None:
+        for job_id in ids:
+            self._scribe.submit_item(_mark_delivered, job_id, patience_s=DELIVERED_PATIENCE_S)
+
+    def _release_followers(self) -> None:
+        with self._client.ledger.write() as tx:
+            freed = jobs.release_followers(tx)
+        publish.send(self._client.app, freed, ledger_uuid=self._client.ledger.uuid)
+
+
+def _mark_delivered(tx: Transaction, ids: Sequence[str]) -> Sequence[str]:
+    jobs.mark_delivered(tx, ids)
+    return ids
+
+
+def _logged(work: Callable[[], None]) -> None:
+    """Do something; an error is logged and stops nothing else."""
+    try:
+        work()
+    except Exception as error:
+        if canvas.is_away(error):
+            logger.warning("what follows a job is left to the reconciler: %s", error)
+        else:
+            logger.exception("finishing a job went wrong")
