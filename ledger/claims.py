@@ -11,19 +11,23 @@ from ledger.states import TERMINAL, State
 from ledger.tables import jobs
 from ledger.transaction import Transaction
 from ledger.transitions import NOW, RESENT, THE_FENCE, THE_JOB, Transition, job_of
-from ledger.values import Attention, Claim, Job, Refusal, RefusalReason, storable
+from ledger.values import (
+    APART_AFTER,
+    Attention,
+    Claim,
+    Job,
+    Refusal,
+    RefusalReason,
+    storable,
+)
 
 _THE_SESSION: sa.BindParameter[str] = sa.bindparam("the_session")
 _other = jobs.alias("other")
-_RUNS_A_SUSPECT = (
-    sa.select(sa.literal_column("1"))
-    .where(
-        _other.c.session == _THE_SESSION,
-        tables.state_in(State.RUNNING, table=_other),
-        _other.c.suspect,
-    )
-    .exists()
+_running = sa.select(sa.literal_column("1")).where(
+    _other.c.session == _THE_SESSION, tables.state_in(State.RUNNING, table=_other)
 )
+_RUNS_A_SUSPECT = _running.where(_other.c.suspect).exists()
+_RUNS_ANYTHING = _running.exists()
 _REQUEST = (
     sa.select(tables.bodies.c.data)
     .where(tables.bodies.c.digest == jobs.c.request_digest)
@@ -39,6 +43,7 @@ _CLAIM = Transition(
         sa.not_(jobs.c.cancel_requested),
         jobs.c.deadline.is_(None) | (jobs.c.deadline > NOW),
         sa.not_(jobs.c.suspect) | sa.not_(_RUNS_A_SUSPECT),
+        (jobs.c.shared_crashes < APART_AFTER) | sa.not_(_RUNS_ANYTHING),
     ),
     values={
         "fence": jobs.c.fence + 1,
@@ -88,8 +93,9 @@ def claim(tx: Transaction, *, session: str, job_id: str, number: int) -> Claim |
     """Take a queued job for a live session: its fence rises by one, and the session owns it.
 
     `number` is that of the message's copy; a copy older than the last one sent is stale. A suspect
-    is not given to a session that runs another one. A job that was called off, whose deadline has
-    passed, or whose request is not stored as it was entered, is ended by this call.
+    is not given to a session that runs another one, nor a job that runs apart to one that runs
+    anything. A job that was called off, whose deadline has passed, or whose request is not stored
+    as it was entered, is ended by this call.
     """
     if not sessions.hold(tx, session):
         return Refusal(reason=RefusalReason.SESSION_LOST)

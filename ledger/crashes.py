@@ -1,13 +1,13 @@
 """The crash rule: what counts against whom when a session ends with jobs in flight.
 
-All jobs in flight share a crash, and most are innocent. So a crash with several jobs in flight
-counts against none; they become suspects, and a session runs at most one suspect at a time. A crash
-with one suspect in flight, or with one job alone, counts against that one. The third is the last.
+All jobs in flight share a crash, and most are innocent. So a crash counts only against a job that
+suffers it alone, and the third such crash is its last. What shares one becomes a suspect, of which
+a session runs one at a time, beside others. What shares another one as well runs alone from then
+on: the next crash is its own, or it is innocent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -20,7 +20,7 @@ from ledger.transitions import NOW, RESENT, THE_FENCE, THE_JOB, Transition, job_
 from ledger.values import Job
 
 MAX_CRASHES = 3
-"""The crash with which a job is dead."""
+"""The crash with which a job is dead; only those that it suffers alone count."""
 
 _IN_FLIGHT = (
     sa.select(jobs)
@@ -36,6 +36,7 @@ _GIVE_BACK = Transition(
         **RESENT,
         "suspect": sa.bindparam("now_suspect", type_=sa.Boolean),
         "crashes": sa.bindparam("now_crashes", type_=sa.Integer),
+        "shared_crashes": sa.bindparam("now_shared", type_=sa.Integer),
         "crash_reasons": sa.bindparam("now_reasons", type_=jobs.c.crash_reasons.type),
     },
 )
@@ -58,32 +59,22 @@ _BURY = Transition(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What a session's end means for one of its jobs."""
+    """What a session's end means for each job in flight: its own crash, a shared one, or none."""
 
-    suspect: bool
     counts: bool
+    shared: bool
 
 
 def give_back(tx: Transaction, session_id: str, *, crashed: bool, reason: str) -> list[Job]:
     """Move every job that a closed session still runs to where it belongs."""
     rows = tx.rows(_IN_FLIGHT, {"the_session": session_id})
-    in_flight = [job_of(row) for row in rows]
-    verdicts = judge([job.suspect for job in in_flight], crashed=crashed)
-    return [
-        _move(tx, job, verdict, reason=reason)
-        for job, verdict in zip(in_flight, verdicts, strict=True)
-    ]
+    verdict = judge(len(rows), crashed=crashed)
+    return [_move(tx, job_of(row), verdict, reason=reason) for row in rows]
 
 
-def judge(suspects: Sequence[bool], *, crashed: bool) -> list[Verdict]:
-    """The rule itself: for each job in flight, given whether it was a suspect before."""
-    if not crashed:
-        return [Verdict(suspect=was, counts=False) for was in suspects]
-    if any(suspects):
-        alone = sum(suspects) == 1
-        return [Verdict(suspect=was, counts=was and alone) for was in suspects]
-    alone = len(suspects) == 1
-    return [Verdict(suspect=True, counts=alone) for _ in suspects]
+def judge(in_flight: int, *, crashed: bool) -> Verdict:
+    """The rule itself, for each of so many jobs in flight."""
+    return Verdict(counts=crashed and in_flight == 1, shared=crashed and in_flight > 1)
 
 
 def _move(tx: Transaction, job: Job, verdict: Verdict, *, reason: str) -> Job:
@@ -94,8 +85,9 @@ def _move(tx: Transaction, job: Job, verdict: Verdict, *, reason: str) -> Job:
     moved = _GIVE_BACK.one(
         tx,
         reason=reason,
-        now_suspect=verdict.suspect,
+        now_suspect=job.suspect or verdict.counts or verdict.shared,
         now_crashes=job.crashes + verdict.counts,
+        now_shared=job.shared_crashes + verdict.shared,
         now_reasons=reasons or None,
         **held,
     )

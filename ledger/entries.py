@@ -140,6 +140,7 @@ def _row(tx: Transaction, new: NewJob, state: State) -> dict[str, Any]:
         "tries": 0,
         "crashes": 0,
         "suspect": False,
+        "shared_crashes": 0,
         "model": new.model,
         "queue": new.queue,
         "priority": new.priority,

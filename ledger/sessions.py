@@ -61,7 +61,7 @@ _ENROL = tables.both(
         index_elements=["worker"], set_={"state": tables.workers.c.state}
     )
 )
-_START = (
+_GO_ON = (
     sa.update(tables.workers)
     .where(tables.workers.c.worker == sa.bindparam("the_worker"))
     .values(
@@ -69,10 +69,9 @@ _START = (
         node=sa.bindparam("the_node"),
         state="starting",
         seen_at=_NOW,
-        drain=sa.false(),
-        stop=sa.false(),
     )
 )
+_START = _GO_ON.values(drain=sa.false(), stop=sa.false())
 _LAST_END = sa.select(sa.func.max(sessions.c.closed_at))
 
 
@@ -86,8 +85,11 @@ def open(  # noqa: A001 - callers read sessions.open
     pid_namespace: str,
     boot_id: str,
     lease_s: float = LEASE_S,
+    again: bool = False,
 ) -> Session:
     """Begin a worker's run; what it was told before, as to drain or to stop, is forgotten.
+
+    `again` is for a process that has lost its session and goes on: what it was told holds.
 
     `pid_started` is when the process began, in any unit that tells it from a later one of that
     number; `pid_namespace` is what the number counts in, in any words that tell it from others of
@@ -126,7 +128,7 @@ def open(  # noqa: A001 - callers read sessions.open
         "the_node": node,
         "now": tx.now,
     }
-    tx.execute(_START, begun)
+    tx.execute(_GO_ON if again else _START, begun)
     return session
 
 

@@ -109,12 +109,11 @@ _QUEUED_BY_QUEUE = (
     .where(state_in(State.QUEUED), _LAST_SENT <= _BEFORE)
     .group_by(jobs.c.queue)
 )
-_QUEUED_IDS = (
-    sa.select(jobs.c.id)
+_QUEUED_COPIES = (
+    sa.select(jobs.c.id, jobs.c.sent_number, _LAST_SENT.label("sent"))
     .where(state_in(State.QUEUED), jobs.c.queue == sa.bindparam("the_queue"))
     .where(_LAST_SENT <= _BEFORE)
     .order_by(jobs.c.queued_at, jobs.c.id)
-    .limit(_AT_MOST)
 )
 _UNDELIVERED = (
     sa.select(jobs)
@@ -166,13 +165,13 @@ def queued_by_queue(tx: Transaction, older_than: float = 10.0) -> dict[str, int]
     return {row["queue"]: row["jobs"] for row in rows}
 
 
-def queued_ids(
-    tx: Transaction, queue: str, older_than: float = 10.0, limit: int = 500
-) -> list[str]:
-    """The ids of those jobs of one queue, oldest first."""
-    before = tx.now - older_than
-    rows = tx.execute(_QUEUED_IDS, {"the_queue": queue, "before": before, "at_most": limit})
-    return [str(job_id) for job_id in rows.scalars()]
+def queued_copies(
+    tx: Transaction, queue: str, older_than: float = 10.0
+) -> list[tuple[str, int, float]]:
+    """Those jobs of one queue, oldest first: id, number of the newest copy, when it was sent."""
+    asked = {"the_queue": queue, "before": tx.now - older_than}
+    rows = tx.rows(_QUEUED_COPIES, asked)
+    return [(row["id"], row["sent_number"], row["sent"]) for row in rows]
 
 
 def undelivered(tx: Transaction, older_than: float = 0.0, limit: int = 500) -> list[Job]:

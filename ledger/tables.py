@@ -81,6 +81,7 @@ jobs = sa.Table(
     sa.Column("crashes", sa.Integer, nullable=False),
     sa.Column("crash_reasons", plain_json()),
     sa.Column("suspect", sa.Boolean, nullable=False),
+    sa.Column("shared_crashes", sa.Integer, nullable=False, server_default="0"),
     sa.Column("model", sa.Text, nullable=False),
     sa.Column("queue", sa.Text, nullable=False),
     sa.Column("priority", sa.Integer, nullable=False),

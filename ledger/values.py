@@ -16,6 +16,9 @@ from typing import Any
 from ledger.errors import InvalidValue
 from ledger.states import TERMINAL, State
 
+APART_AFTER = 2
+"""How many crashes a job shares with others before it runs alone; see `ledger.crashes`."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
@@ -102,6 +105,7 @@ class Job:
     crashes: int
     crash_reasons: Sequence[str] | None
     suspect: bool
+    shared_crashes: int
     model: str
     queue: str
     priority: int
@@ -147,6 +151,11 @@ class Job:
     dedupe: bool = False
     follows: str | None = None
     created: bool = field(default=False, compare=False)
+
+    @property
+    def apart(self) -> bool:
+        """Whether it runs alone: it has shared too many crashes with others."""
+        return self.shared_crashes >= APART_AFTER
 
     @property
     def ended(self) -> bool:

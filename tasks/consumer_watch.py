@@ -50,7 +50,7 @@ class ConsumerWatch:
     def stop(self) -> None:
         """Stop watching."""
         self._stopping.set()
-        self._thread.join(timeout=5)
+        self._thread.join(timeout=1)
 
     def took(self) -> None:
         """Say that a message has just been taken."""

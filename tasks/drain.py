@@ -19,10 +19,10 @@ _SLICE_S = 0.1
 
 
 def wait(host: EngineHost, hub: Hub | None, keeper: Keeper, *, patience_s: float) -> None:
-    """Wait, on the hub's thread, until no claimed job is left or the patience is over."""
+    """Wait, on the hub's thread, until no claimed job runs or the patience is over."""
     host.drop_unclaimed()
     until = time.monotonic() + patience_s
-    while any(slot.claimed for slot in tuple(host.slots.values())):
+    while any(slot.claimed and not slot.ended for slot in tuple(host.slots.values())):
         keeper.tick("hub")
         run_acks(hub)
         if time.monotonic() >= until:

@@ -17,7 +17,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -82,6 +82,9 @@ class EngineHost:
         self._on_engine_lost = on_engine_lost
         self._on_flawed = on_flawed
         self._suspect_ended = asyncio.Event()
+        self._open = asyncio.Event()
+        self._open.set()
+        self._apart = asyncio.Lock()
         self.on_free = on_free
         self._timing = client.settings.timing
         self._loop = asyncio.new_event_loop()
@@ -146,7 +149,7 @@ class EngineHost:
         As many as can start at once, and as many again as ended lately: an engine whose jobs end by
         the dozen would run half empty while their successors are fetched one by one.
         """
-        can_start = -(-self.places.free // max(1, self.typical_wave))
+        can_start = -(-self.places.free // max(1, self.typical_wave)) if self._open.is_set() else 0
         since = time.monotonic() - RESERVE_S
         while self._ended and self._ended[0] < since:
             self._ended.popleft()
@@ -240,12 +243,15 @@ class EngineHost:
             if ending is None:
                 self._forget([slot])
             else:
+                slot.ended = True
                 self.finisher.finish(slot, ending)
 
     async def _claim_and_run(self, slot: Slot) -> Ending | None:
-        claim = await self._claim_in_turn(slot)
-        if claim is None:
-            return None
+        async with contextlib.AsyncExitStack() as until_the_end:
+            claim = await self._claim_in_turn(slot, until_the_end)
+            return None if claim is None else await self._run(slot, claim)
+
+    async def _run(self, slot: Slot, claim: Claim) -> Ending:
         slot.claimed = True
         self._unclaimed.discard(slot.pid)
         self.typical_wave = slot.hold.prepaid
@@ -260,22 +266,58 @@ class EngineHost:
             self.lose_engine(str((ending.error or {}).get("message", "the engine died")))
         return ending
 
-    async def _claim_in_turn(self, slot: Slot) -> Claim | None:
-        """Claim the job when its first wave fits, a suspect also when no other one runs here."""
+    async def _claim_in_turn(
+        self, slot: Slot, until_the_end: contextlib.AsyncExitStack
+    ) -> Claim | None:
+        """Claim the job when its first wave fits, a suspect also when no other one runs here.
+
+        One that runs apart has the engine to itself until the end of its run.
+        """
         wave = min(max(1, slot.wave), self.places.total)
+        apart = False
         while True:
+            if not apart:
+                await self._open.wait()
             await self.places.take(wave, kind=NEW_JOB, priority=slot.priority)
             slot.hold.prepaid = wave
-            self._suspect_ended.clear()
-            answer = await self._claim(slot)
-            if answer is None or isinstance(answer, Claim):
-                return answer
+            answer: Claim | Refusal | None = None
+            if apart or self._open.is_set():
+                self._suspect_ended.clear()
+                answer = await self._claim(slot)
+                if answer is None or isinstance(answer, Claim):
+                    return answer
             self.places.give(wave)
             slot.hold.prepaid = 0
-            slot.parked = True
-            self._unclaimed.discard(slot.pid)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._suspect_ended.wait(), PARKED_S)
+            if answer is None:
+                continue
+            with self._parking(slot):
+                if answer.job is not None and answer.job.apart and not apart:
+                    await until_the_end.enter_async_context(self._engine_alone())
+                    apart = True
+                    continue
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._suspect_ended.wait(), PARKED_S)
+
+    @contextlib.asynccontextmanager
+    async def _engine_alone(self) -> AsyncIterator[None]:
+        """The engine for one job: those that run end first, and none begins meanwhile."""
+        async with self._apart:
+            self._open.clear()
+            try:
+                await self.places.take(self.places.total, kind=NEW_JOB, priority=0)
+                self.places.give(self.places.total)
+                yield
+            finally:
+                self._open.set()
+
+    @contextlib.contextmanager
+    def _parking(self, slot: Slot) -> Iterator[None]:
+        """While a suspect waits here, it is not one of those that could start."""
+        slot.parked = True
+        self._unclaimed.discard(slot.pid)
+        try:
+            yield
+        finally:
             slot.parked = False
             self._unclaimed.add(slot.pid)
 

@@ -52,11 +52,11 @@ class Finisher:
         """Start working."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """Do what waits, and stop. Idempotent."""
+    def stop(self, *, patience_s: float = 2.0) -> None:
+        """Do what waits, and stop; what takes longer is left to the reconciler. Idempotent."""
         if self._thread.is_alive():
             self._waiting.put(None)
-            self._thread.join()
+            self._thread.join(timeout=patience_s)
 
     def submit(self, work: Callable[[], None]) -> None:
         """Queue something that may block; what it raises is logged."""
@@ -94,15 +94,18 @@ class Finisher:
     def _tell(self, endings: Sequence[Ending]) -> None:
         """Give the results to Celery, and set off what waits for them.
 
-        What fails is not lost: the reconciler delivers what has no `delivered_at`.
+        What fails is not lost: the reconciler delivers what has no `delivered_at`. With a store or
+        the broker away nothing more is tried: each try would wait as long.
         """
-        alone = [ending for ending in endings if canvas.sets_nothing_off(ending.job)]
-        _logged(lambda: self._tell_alone(alone))
-        for ending in endings:
-            if not canvas.sets_nothing_off(ending.job):
-                _logged(lambda: self._tell_one(ending))  # noqa: B023 - called at once
-        if any(ending.job.dedupe for ending in endings if ending.state in _TOLD):
-            _logged(self._release_followers)
+        try:
+            self._tell_alone([end for end in endings if canvas.sets_nothing_off(end.job)])
+            for ending in endings:
+                if not canvas.sets_nothing_off(ending.job):
+                    self._tell_one(ending)
+            if any(ending.job.dedupe for ending in endings if ending.state in _TOLD):
+                self._release_followers()
+        except Exception as error:
+            logger.warning("what follows %d job(s) is left to a sweep: %s", len(endings), error)
 
     def _tell_alone(self, endings: Sequence[Ending]) -> None:
         if endings:
@@ -110,11 +113,18 @@ class Finisher:
             self._mark_delivered([ending.job.id for ending in endings])
 
     def _tell_one(self, ending: Ending) -> None:
-        if ending.state in _TOLD:
-            canvas.continue_from(self._client.app, self._client, ending.job, result=ending.result)
-            self._mark_delivered([ending.job.id])
-        elif ending.state == "queued":
-            self.send_again(ending.job.id)
+        try:
+            if ending.state in _TOLD:
+                canvas.continue_from(
+                    self._client.app, self._client, ending.job, result=ending.result
+                )
+                self._mark_delivered([ending.job.id])
+            elif ending.state == "queued":
+                self.send_again(ending.job.id)
+        except Exception as error:
+            if canvas.is_away(error):
+                raise
+            logger.warning("job %s is done but not delivered yet: %s", ending.job.id, error)
 
     def _mark_delivered(self, ids: Sequence[str]) -> None:
         for job_id in ids:
@@ -135,8 +145,5 @@ def _logged(work: Callable[[], None]) -> None:
     """Do something; an error is logged and stops nothing else."""
     try:
         work()
-    except Exception as error:
-        if canvas.is_away(error):
-            logger.warning("what follows a job is left to the reconciler: %s", error)
-        else:
-            logger.exception("finishing a job went wrong")
+    except Exception:
+        logger.exception("finishing a job went wrong")

@@ -2,7 +2,8 @@
 
 A thread of its own, so that a drain or a long load does not stop it. It renews only while every
 watched loop has ticked lately; a worker that stands still loses its jobs, and after a while itself.
-An engine's loop that stands still is like an engine that died: what ran on it may be why.
+An engine's loop that stands still is like an engine that died: what ran on it may be why. A worker
+that wakes up to find its name taken ends.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ledger import Job, Ledger, LedgerError, Session, sessions, workers
+from ledger import Job, Ledger, LedgerError, Session, WorkerIdTaken, events, sessions, workers
 from tasks import broker_waits
 from tasks.settings import Timing
 
@@ -25,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 HUB = "hub"
 ENGINE_LOOP = "engine-loop"
+SECOND_LOOK = 2
 
 _sessions: list[str] = []
 
@@ -39,7 +41,8 @@ class Keeper:
 
     `on_lost` is called when the lease was lost: the jobs of the old session belong to others now.
     `facts` gives the heartbeat's content. `freed` are jobs of a dead predecessor, to be sent again;
-    `on_freed` is called with those that the engine's loop held when it stood still.
+    `on_freed` is called with those that the engine's loop held when it stood still; `on_replaced`
+    when another worker has this one's name.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class Keeper:
         on_lost: Callable[[], None],
         facts: Callable[[], tuple[str, Mapping[str, Any]]],
         on_freed: Callable[[Sequence[Job]], None] | None = None,
+        on_replaced: Callable[[str], None] | None = None,
     ) -> None:
         self._ledger = ledger
         self._worker = worker
@@ -60,6 +64,7 @@ class Keeper:
         self._on_lost = on_lost
         self._facts = facts
         self._on_freed = on_freed
+        self._on_replaced = on_replaced
         self._late_looks = 0
         self._ticks: dict[str, float] = {}
         self._stopping = threading.Event()
@@ -87,6 +92,7 @@ class Keeper:
                 pid_namespace=pid_namespace(),
                 boot_id=boot_id(),
                 lease_s=self._timing.lease_s,
+                again=bool(self.session),
             )
         self.session = session.id
         _sessions[:] = [session.id]
@@ -136,6 +142,7 @@ class Keeper:
         stalled = self._stalled()
         if stalled > self._timing.stall_exit_s:
             logger.critical("a loop has not turned for %.0f s; ending this worker", stalled)
+            self._note("worker_stalled", stalled)
             self._end()
             os._exit(1)
         if stalled > self._timing.stall_s:
@@ -164,8 +171,10 @@ class Keeper:
         """
         self._late_looks += 1
         late = time.monotonic() - self._ticks.get(ENGINE_LOOP, math.inf)
-        if self._late_looks > 1 and late > self._timing.stall_s:
+        if self._late_looks >= SECOND_LOOK and late > self._timing.stall_s:
             freed = self.close(crashed=True, reason="the engine's loop stands still")
+            if self._late_looks == SECOND_LOOK:
+                self._note("engine_stalled", late)
             if freed and self._on_freed is not None:
                 self._on_freed(freed)
 
@@ -177,9 +186,27 @@ class Keeper:
             try:
                 self._on_lost()
             finally:
-                self.open()
+                self._open_again()
         if time.monotonic() - self._beaten >= self._timing.heartbeat_s:
             self.beat()
+
+    def _open_again(self) -> None:
+        try:
+            self.open()
+        except WorkerIdTaken as error:
+            self._stopping.set()
+            if self._on_replaced is not None:
+                self._on_replaced(str(error))
+            raise
+
+    def _note(self, kind: str, stalled: float) -> None:
+        """Write an event for whoever watches; a ledger that is away gets none."""
+        details = {"seconds": round(stalled, 1)}
+        try:
+            with self._ledger.write() as tx:
+                events.add(tx, kind=kind, subject=self._worker, details=details)
+        except LedgerError as error:
+            logger.warning("the event %s is not written: %s", kind, error)
 
     def beat(self) -> None:
         """Send one heartbeat."""

@@ -111,6 +111,7 @@ class EnginePool(BasePool):
             timing=settings.timing,
             on_lost=self._session_lost,
             on_freed=self._send_again,
+            on_replaced=self._replaced,
             facts=self._facts,
         )
         self._open_session()
@@ -329,15 +330,24 @@ class EnginePool(BasePool):
                 logger.exception("stopping went wrong; going on")
 
     def _engine_lost(self, reason: str) -> None:
+        self._end("engine_lost", reason)
+
+    def _replaced(self, reason: str) -> None:
+        logger.critical("another worker has this one's name: %s", reason)
+        self._end("worker_replaced", reason)
+
+    def _end(self, event: str, reason: str) -> None:
         """Stop consuming, hand the jobs back with the session, end with exit code 1."""
         self.consuming = False
         self.closed = True
-        threading.Thread(target=self._give_up, args=(reason,), name="give-up", daemon=True).start()
+        ending = threading.Thread(target=self._give_up, args=(event, reason), name="give-up")
+        ending.daemon = True
+        ending.start()
 
-    def _give_up(self, reason: str) -> None:
+    def _give_up(self, event: str, reason: str) -> None:
         self.keeper.stop()
         self._close_session(crashed=True, reason=reason)
-        self.note_event("engine_lost", {"reason": reason})
+        self.note_event(event, {"reason": reason})
         worker_state.should_stop = 1  # type: ignore[assignment]
         self._wake_hub()
         # The hub may be stuck on a dead broker: the exit does not wait for it for ever.

@@ -7,10 +7,12 @@ waited too long; send again what the broker lost; deliver what ended undelivered
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import redis
 from kombu.exceptions import OperationalError
@@ -30,7 +32,10 @@ LEASE = "reconciler"
 MISMATCHES = 2
 LOOK_AGAIN = 15
 BATCH = 500
+IN_HAND_S = 600.0
+"""How long a message that a worker has popped is taken to be in its hands."""
 _ID = re.compile(rb'"id\\*": ?\\*"([0-9a-f-]{36})')
+_NUMBER = re.compile(rb'"honeyflow\\*": ?\{[^{}]*?"n\\*": ?(\d{1,19})')
 _AWAY = (LedgerError, BrokerUnavailable, redis.RedisError, OperationalError, OSError)
 
 
@@ -44,6 +49,7 @@ class Reconciler:
         self._timing = timing
         # The first session's for good: a worker that opens another one goes on under its lease.
         self._holder = keeper.session
+        self._rounds = 0
         self._mismatches: dict[str, int] = {}
         self._missed: dict[str, set[str]] = {}
         self._stopping = threading.Event()
@@ -59,7 +65,7 @@ class Reconciler:
         self._stopping.set()
         self._nudged.set()
         if self._thread.is_alive():
-            self._thread.join(timeout=10)
+            self._thread.join(timeout=2)
         try:
             with self._client.ledger.write() as tx:
                 leases.release(tx, LEASE, self._holder)
@@ -136,20 +142,22 @@ class Reconciler:
             expected = jobs.queued_by_queue(tx, older_than=0.0)
             overdue = jobs.queued_by_queue(tx, older_than=self._timing.resend_after_s)
         suspects: list[str] = []
-        # All that is queued is counted, lest young messages stand for one that was lost.
+        self._rounds += 1
+        # All that is queued is counted, lest young messages stand for one that was lost. Copies
+        # that another has overtaken count as well, so that now and then each queue is looked at.
         short = {queue for queue in overdue if self._listed(queue) < expected.get(queue, 0)}
         self._mismatches = {queue: self._mismatches.get(queue, 0) + 1 for queue in short}
         missed, self._missed = self._missed, {}
-        for queue, count in self._mismatches.items():
+        for queue in overdue:
             if queue in missed:
                 # Twice in a row: for a moment a message that is popped is nowhere to be seen.
                 suspects += missed[queue].intersection(self._missing(queue))
-            elif count == MISMATCHES or count % LOOK_AGAIN == 0:
+            elif self._mismatches.get(queue) == MISMATCHES or self._rounds % LOOK_AGAIN == 0:
                 self._missed[queue] = set(self._missing(queue))
-        if not suspects:
-            return []
-        with self._client.ledger.write() as tx:
-            lost = jobs.resend(tx, suspects)
+        lost: list[Job] = []
+        for start in range(0, len(suspects), BATCH):
+            with self._client.ledger.write() as tx:
+                lost += jobs.resend(tx, suspects[start : start + BATCH])
         if lost:
             logger.warning("%d job(s) had vanished from the broker; sent again", len(lost))
         return lost
@@ -162,25 +170,30 @@ class Reconciler:
             return sum(pipe.execute())
 
     def _missing(self, queue: str) -> list[str]:
-        """Which of a queue's jobs no message in the broker names."""
-        older_than, limit = self._timing.resend_after_s, 10 * BATCH
+        """Which of a queue's jobs no message in the broker names, in its newest copy."""
         with self._client.ledger.read() as tx:
-            ids = jobs.queued_ids(tx, queue=queue, older_than=older_than, limit=limit)
-            ended = sessions.last_end(tx)
-            orphans: set[str] = set()
-            if ended is not None:
-                age = max(older_than, tx.now - ended)
-                orphans.update(jobs.queued_ids(tx, queue=queue, older_than=age, limit=limit))
+            queued = jobs.queued_copies(tx, queue=queue, older_than=self._timing.resend_after_s)
+            # Popped and not yet claimed: a worker holds it until its first wave fits. Whose hand
+            # that is the broker does not say, so what was sent before a worker ended may have gone
+            # with it, and no hand is trusted for ever.
+            trusted = max(sessions.last_end(tx) or 0.0, tx.now - IN_HAND_S)
         # In the order in which a message moves, so that none is missed between two looks.
-        listed = _ids(element for key in list_keys(queue) for element in _list(self._broker, key))
-        # Popped and not yet claimed: a worker holds it until its first wave fits. Whose hand that
-        # is the broker does not say, so what was sent before a worker ended may have gone with it.
-        in_hand = _ids(self._broker.hvals("unacked"))  # type: ignore[arg-type]
+        listed = _copies(element for key in list_keys(queue) for element in self._elements(key))
+        in_hand = _copies(self._broker.hvals("unacked"))  # type: ignore[arg-type]
         return [
             job_id
-            for job_id in ids
-            if job_id not in listed and (job_id in orphans or job_id not in in_hand)
+            for job_id, number, sent in queued
+            if listed.get(job_id, -1) < number
+            and (sent <= trusted or in_hand.get(job_id, -1) < number)
         ]
+
+    def _elements(self, key: str) -> Iterator[bytes]:
+        """A queue's list, piece by piece; what is put into it meanwhile may come twice."""
+        for start in itertools.count(step=BATCH):
+            piece: Any = self._broker.lrange(key, start, start + BATCH - 1)
+            yield from piece
+            if len(piece) < BATCH:
+                return
 
     def _deliver(self) -> None:
         with self._client.ledger.read() as tx:
@@ -215,11 +228,12 @@ class Reconciler:
         publish.send(self._client.app, queued, ledger_uuid=self._client.ledger.uuid)
 
 
-def _list(client: redis.Redis, key: str) -> list[bytes]:
-    elements: list[bytes] = client.lrange(key, 0, -1)  # type: ignore[assignment]
-    return elements
-
-
-def _ids(messages: Iterable[bytes]) -> set[str]:
-    """The task ids of messages as kombu keeps them, on a list or, quoted again, as unacked."""
-    return {found.decode() for message in messages for found in _ID.findall(message)}
+def _copies(messages: Iterable[bytes]) -> dict[str, int]:
+    """By the ids that messages name, on a list or unacked, the numbers of the newest copies."""
+    newest: dict[str, int] = {}
+    for message in messages:
+        named, numbered = _ID.search(message), _NUMBER.search(message)
+        if named is not None and numbered is not None:
+            job_id, number = named[1].decode(), int(numbered[1])
+            newest[job_id] = max(number, newest.get(job_id, -1))
+    return newest

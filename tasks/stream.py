@@ -101,7 +101,7 @@ class EventWriter:
         with self._changed:
             self._stopping = True
             self._changed.notify()
-        self._thread.join(timeout=10)
+        self._thread.join(timeout=2)
 
     def put(self, job_id: str, kind: str, data: dict[str, Any]) -> None:
         """Queue one event."""

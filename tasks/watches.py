@@ -49,12 +49,14 @@ class Watches:
 
     def attend(self, seen: Attention) -> None:
         """Stop what is called off, and give back what this session holds and nobody runs."""
-        slots = {slot.job_id: slot for slot in tuple(self._host.slots.values())}
-        for job_id in seen.cancel:
-            if job_id in slots and slots[job_id].claimed:
-                self._host.stop_slot(slots[job_id].pid, "cancel")
+        # Of one job several messages may be here, of which one was claimed.
+        slots = tuple(self._host.slots.values())
+        for slot in slots:
+            if slot.claimed and slot.job_id in seen.cancel:
+                self._host.stop_slot(slot.pid, "cancel")
         # Twice in a row: what was claimed between the two looks is not an orphan.
-        nobodys = {held for held in seen.running.items() if held[0] not in slots}
+        here = {slot.job_id for slot in slots}
+        nobodys = {held for held in seen.running.items() if held[0] not in here}
         for job_id, fence in nobodys & self._orphans:
             # A lost engine's jobs go back with its session, which counts the crash.
             if not self._host.engine_lost:

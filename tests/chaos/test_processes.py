@@ -299,7 +299,44 @@ def test_a_poison_job_harms_no_innocent_one(cluster: NewCluster, report: Report)
 
     job, moves = home.job(culprit), home.changes(culprit)
     harmed = [one for one in innocent if home.state(one) != "succeeded" or home.job(one).crashes]
-    report(f"harmed 0 of {len(innocent)}, poison dead after {kept.restarts} crashes, 3 alone")
+    report(
+        f"harmed {len(harmed)} of {len(innocent)}, poison {job.state} after {kept.restarts} "
+        f"crashes, {job.crashes} alone"
+    )
     assert [] == harmed
     assert (3, ["process died"] * 3) == (job.crashes, list(job.crash_reasons or ()))
     assert 4 == kept.restarts == job.fence == sum(move.target == "running" for move in moves)
+
+
+@pytest.mark.chaos_slow
+@pytest.mark.timeout(600)
+@fault("T08", "poison among a steady stream of jobs", required="innocents dead 0, poison dead")
+def test_a_poison_job_in_a_stream_ends_up_alone(cluster: NewCluster, report: Report) -> None:
+    """Whatever is beside it shares its crashes, until it runs apart."""
+    home = cluster()
+    set_up(home, max_num_seqs="16")
+    home.script(
+        {
+            "rules": [
+                {"marker": "POISON", "do": "kill", "first_token_s": 0.3},
+                {"answers": [{"text": "yes"}], "first_token_s": 0.3},
+            ]
+        }
+    )
+    kept = home.supervise()
+    stream = home.submit(8)
+    (culprit,) = home.submit(prompt="POISON")
+    until = time.monotonic() + 90
+    while home.state(culprit) != "dead" and time.monotonic() < until:
+        stream += home.submit(2)
+        time.sleep(0.2)
+    home.wait_all([culprit, *stream], timeout=60)
+
+    job, rows = home.job(culprit), [home.job(one) for one in stream]
+    harmed = [row.id for row in rows if row.state != "succeeded" or row.crashes]
+    report(
+        f"harmed {len(harmed)} of {len(rows)}, poison {job.state} after {kept.restarts} crashes, "
+        f"{job.crashes} alone"
+    )
+    assert [] == harmed
+    assert ("dead", 3, 2) == (job.state, job.crashes, job.shared_crashes)

@@ -309,8 +309,9 @@ class LedgerMachine(RuleBasedStateMachine):
         with self.ledger.read() as tx:
             for row in jobs.get_many(tx, [*self.jobs]):
                 job = self.jobs[row.id]
-                told = (row.state, row.fence, row.tries, row.crashes, row.suspect)
-                assert told == (job.state, job.fence, job.tries, job.crashes, job.suspect)
+                told = (row.state, row.fence, row.tries, row.crashes, row.shared_crashes)
+                assert told == (job.state, job.fence, job.tries, job.crashes, job.shared_crashes)
+                assert row.suspect is job.suspect
                 assert (row.sent_number, row.follows) == (job.copies, job.follows)
                 assert (row.promoted_at is not None, row.priority) == (job.promoted, job.priority)
                 assert row.ended == (row.finished_at is not None)

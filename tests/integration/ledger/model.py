@@ -25,6 +25,7 @@ class Model:
     tries: int = 0
     crashes: int = 0
     suspect: bool = False
+    shared_crashes: int = 0
     cancel: bool = False
     promoted: bool = False
     session: str | None = None
@@ -90,17 +91,19 @@ def refusal(job: Model, held: list[Model], behind: int, now: float) -> str | Non
         "not_due": job.state is State.SCHEDULED,
         "stale_copy": bool(behind),
         "suspect_busy": job.suspect and any(other.suspect for other in held),
+        "apart": job.shared_crashes > 1 and bool(held),
     }
-    return next((reason for reason, holds in checks.items() if holds), None)
+    found = next((reason for reason, holds in checks.items() if holds), None)
+    return "suspect_busy" if found == "apart" else found
 
 
 def crash(held: list[Model], now: float) -> None:
     """The crash rule."""
-    suspects = [job for job in held if job.suspect] or held
     for job in held:
-        if not job.cancel and job in suspects:
+        if not job.cancel:
             job.suspect = True
-            job.crashes += len(suspects) == 1
+            job.crashes += len(held) == 1
+            job.shared_crashes += len(held) > 1
         job.give_back(now)
         if job.crashes == 3:
             job.state = State.DEAD

@@ -172,6 +172,26 @@ def test_a_session_runs_one_suspect_at_a_time(ledger: Ledger) -> None:
     assert try_claim(ledger, second, session) is None
 
 
+def test_an_innocent_suspect_does_not_pay_for_a_fresh_poison(ledger: Ledger) -> None:
+    """However often it was in flight beside others, it ends as soon as it runs by itself."""
+    unlucky = enter(ledger)
+    for number in range(2):
+        session = begin(ledger, f"worker-{number}")
+        for job in (look(ledger, unlucky.id), enter(ledger), enter(ledger)):
+            assert try_claim(ledger, job, session) is None
+        with ledger.write() as tx:
+            sessions.close(tx, session, crashed=True, reason="engine died")
+    session = begin(ledger, "worker-2")
+    fresh = run(ledger, session)
+    assert try_claim(ledger, look(ledger, unlucky.id), session) == RefusalReason.SUSPECT_BUSY
+    with ledger.write() as tx:
+        jobs.fail(tx, job_id=fresh.id, fence=1, error={"code": "X"})
+
+    assert try_claim(ledger, look(ledger, unlucky.id), session) is None
+    row = look(ledger, unlucky.id)
+    assert (State.RUNNING, 0, 2) == (row.state, row.crashes, row.shared_crashes)
+
+
 def test_a_handed_back_job_is_queued_with_nothing_counted(ledger: Ledger) -> None:
     """Its older copies are stale."""
     job = run(ledger, begin(ledger))

@@ -57,7 +57,7 @@ def work(ledger: Ledger) -> None:
         jobs.release_due(tx)
         jobs.expire_due(tx)
         jobs.queued_by_queue(tx)
-        jobs.queued_ids(tx, "q")
+        jobs.queued_copies(tx, "q")
         jobs.promote(tx, 0)
         jobs.resend(tx, [waiting.id])
         jobs.mark_sent(tx, [waiting.id])

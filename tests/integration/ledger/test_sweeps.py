@@ -122,11 +122,10 @@ def test_what_waits_too_long_is_counted_and_named_per_queue(
     clock.advance(2)
     with ledger.read() as tx:
         assert jobs.queued_by_queue(tx) == {"a": 1, "b": 1}
-        assert [old[1].id] == jobs.queued_ids(tx, "a")
+        assert [old[1].id] == [copy[0] for copy in jobs.queued_copies(tx, "a")]
         assert jobs.queued_by_queue(tx, older_than=2) == {"a": 3, "b": 1}
-        assert len(jobs.queued_ids(tx, "a", older_than=0)) == 3
-        assert len(jobs.queued_ids(tx, "a", older_than=0, limit=1)) == 1
-        assert jobs.queued_ids(tx, "nobody's", older_than=0) == []
+        assert len(jobs.queued_copies(tx, "a", older_than=0)) == 3
+        assert jobs.queued_copies(tx, "nobody's", older_than=0) == []
 
 
 def test_an_ended_job_waits_to_be_told_until_it_was(ledger: Ledger, clock: ManualClock) -> None:
