@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import sqlalchemy as sa
 
 from ledger import bodies, endings, samples, sessions, tables, views
-from ledger.states import TERMINAL, State
+from ledger.states import APART_AFTER, TERMINAL, State
 from ledger.tables import jobs
 from ledger.transaction import Transaction
 from ledger.transitions import NOW, RESENT, THE_FENCE, THE_JOB, Transition, job_of
 from ledger.values import (
-    APART_AFTER,
     Attention,
     Claim,
     Job,
@@ -23,7 +23,7 @@ from ledger.values import (
 
 _THE_SESSION: sa.BindParameter[str] = sa.bindparam("the_session")
 _other = jobs.alias("other")
-_running = sa.select(sa.literal_column("1")).where(
+_running: sa.Select[Any] = sa.select(sa.literal_column("1")).where(
     _other.c.session == _THE_SESSION, tables.state_in(State.RUNNING, table=_other)
 )
 _RUNS_A_SUSPECT = _running.where(_other.c.suspect).exists()

@@ -32,6 +32,8 @@ _RELEASE = sa.delete(leases).where(
     leases.c.holder == sa.bindparam("the_holder"),
 )
 
+_HOLDER = sa.select(leases.c.holder).where(leases.c.name == sa.bindparam("the_name"))
+
 
 def take(tx: Transaction, name: str, holder: str, ttl_s: float) -> bool:
     """Take a lease that is free or over, or renew one's own, for `ttl_s` seconds from now."""
@@ -48,3 +50,9 @@ def take(tx: Transaction, name: str, holder: str, ttl_s: float) -> bool:
 def release(tx: Transaction, name: str, holder: str) -> None:
     """Give a lease back, if it is the holder's."""
     tx.execute(_RELEASE, {"the_name": name, "the_holder": holder})
+
+
+def holder(tx: Transaction, name: str) -> str | None:
+    """Who holds a lease, or held it last."""
+    found: str | None = tx.execute(_HOLDER, {"the_name": name}).scalar_one_or_none()
+    return found

@@ -32,6 +32,8 @@ class State(StrEnum):
     """Crashed its worker three times."""
 
 
+APART_AFTER = 2
+"""How many crashes a job shares with others before it runs alone; see `ledger.crashes`."""
 TERMINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED, State.EXPIRED, State.DEAD})
 
 EDGES: frozenset[tuple[State | None, State]] = frozenset(

@@ -14,10 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from ledger.errors import InvalidValue
-from ledger.states import TERMINAL, State
-
-APART_AFTER = 2
-"""How many crashes a job shares with others before it runs alone; see `ledger.crashes`."""
+from ledger.states import APART_AFTER, TERMINAL, State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,15 +1,13 @@
 """The engine of a worker and the loop it lives on: slots become coroutines beside one executor.
 
-Everything on the loop thread is here: admission, claims, runs, the cancel flag, the engine's
-health. Celery's side of it is `tasks/pool.py`. Nothing here blocks the loop: what may block goes
-through the finisher.
+Everything on the loop thread begins here: admission, runs, the cancel flag, the engine's health.
+Celery's side of it is `tasks/pool.py`. Nothing here blocks the loop: what may block goes through
+the finisher.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import functools
 import gc
 import itertools
 import logging
@@ -17,24 +15,18 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
 import executors
 from executors import Completion, EngineConfig, Executor, LoadProgress
-from ledger import (
-    Attention,
-    Claim,
-    LedgerError,
-    Refusal,
-    RefusalReason,
-    jobs,
-)
+from ledger import Attention
+from tasks.admission import Admission
 from tasks.client import Client
 from tasks.finisher import Finisher
 from tasks.keeper import Keeper
-from tasks.places import NEW_JOB, Places
+from tasks.places import Places
 from tasks.runner import Ending, Runner
 from tasks.scribe import Scribe
 from tasks.slots import Slot
@@ -44,12 +36,8 @@ from tasks.watches import Watches
 logger = logging.getLogger(__name__)
 
 OVERBOOKING = 1.25
-RESERVE_S = 2.0
-"""A message waits about this long at most in the hands of a worker whose engine is full."""
-PARKED_S = 5.0
-"""After how long a suspect that waits for another one asks again, whatever it has heard."""
-MOST_PARKED = 16
-"""How many suspects wait in hand: what is in hand is unacked, and kombu counts that."""
+RESERVE_S = 0.5
+"""As many messages are kept in hand as jobs ended in this time."""
 
 
 class EngineHost:
@@ -72,6 +60,7 @@ class EngineHost:
         on_engine_lost: Callable[[str], None],
         on_flawed: Callable[[Any, str, str], None],
         on_free: Callable[[], None],
+        has_backlog: Callable[[], bool],
     ) -> None:
         self._config = config
         self._client = client
@@ -80,13 +69,8 @@ class EngineHost:
         self._writer = writer
         self._worker_ens = worker_ens
         self._on_engine_lost = on_engine_lost
-        self._on_flawed = on_flawed
-        self._suspect_ended = asyncio.Event()
-        self._open = asyncio.Event()
-        self._open.set()
-        self._apart = asyncio.Lock()
         self.on_free = on_free
-        self._timing = client.settings.timing
+        self._has_backlog = has_backlog
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._turn, name="engine-loop", daemon=True)
         self._pids = itertools.count(1)
@@ -94,9 +78,16 @@ class EngineHost:
         self.engine_lost = False
         self.finisher = Finisher(client=client, scribe=scribe, on_ended=self._forget)
         self.slots: dict[int, Slot] = {}
-        self._unclaimed: set[int] = set()
         self.executor: Executor[Completion] = executors.create(config)
         self.places = Places(total=max(1, int(config.max_num_seqs * OVERBOOKING)))
+        self.admission = Admission(
+            client=client,
+            scribe=scribe,
+            keeper=keeper,
+            finisher=self.finisher,
+            places=self.places,
+            on_flawed=on_flawed,
+        )
         self.typical_wave = 3
         self.urgent = 0
         self._ended: deque[float] = deque(maxlen=self.places.total)
@@ -134,7 +125,7 @@ class EngineHost:
     def admit(self, slot: Slot) -> None:
         """Take a message from Celery; the job is claimed when its first wave fits."""
         self.slots[slot.pid] = slot
-        self._unclaimed.add(slot.pid)
+        self.admission.waiting.add(slot.pid)
         self.urgent = max(0, self.urgent - 1)
         self._loop.call_soon_threadsafe(self._spawn, slot)
 
@@ -146,14 +137,16 @@ class EngineHost:
     def room(self) -> int:
         """How many more messages are worth taking from the queue now.
 
-        As many as can start at once, and as many again as ended lately: an engine whose jobs end by
-        the dozen would run half empty while their successors are fetched one by one.
+        As many as can start at once. While there is a backlog, as many again as ended lately: an
+        engine whose jobs end by the dozen would run half empty while their successors are fetched
+        one by one. Without one another worker could begin sooner what is kept here.
         """
-        can_start = -(-self.places.free // max(1, self.typical_wave)) if self._open.is_set() else 0
+        can_start = -(-self.places.free // max(1, self.typical_wave)) if self.admission.open else 0
         since = time.monotonic() - RESERVE_S
         while self._ended and self._ended[0] < since:
             self._ended.popleft()
-        return max(0, can_start + len(self._ended) - len(self._unclaimed), self.urgent)
+        reserve = len(self._ended) if self._has_backlog() else 0
+        return max(0, can_start + reserve - len(self.admission.waiting), self.urgent)
 
     def stop_all(self, reason: str) -> None:
         """Stop every job: `drain` hands them back, `lost` and `engine` leave the ledger alone.
@@ -247,152 +240,22 @@ class EngineHost:
                 self.finisher.finish(slot, ending)
 
     async def _claim_and_run(self, slot: Slot) -> Ending | None:
-        async with contextlib.AsyncExitStack() as until_the_end:
-            claim = await self._claim_in_turn(slot, until_the_end)
-            return None if claim is None else await self._run(slot, claim)
-
-    async def _run(self, slot: Slot, claim: Claim) -> Ending:
-        slot.claimed = True
-        self._unclaimed.discard(slot.pid)
-        self.typical_wave = slot.hold.prepaid
-        self.finisher.submit(slot.accept)
-        assert self._runner is not None
-        try:
+        async with self.admission.claimed(slot) as claim:
+            if claim is None:
+                return None
+            self.typical_wave = slot.hold.prepaid
+            self.finisher.submit(slot.accept)
+            assert self._runner is not None
             ending = await self._runner.run(claim, slot.hold)
-        finally:
-            if claim.job.suspect:
-                self._suspect_ended.set()
         if ending.state == "engine_dead":
             self.lose_engine(str((ending.error or {}).get("message", "the engine died")))
         return ending
-
-    async def _claim_in_turn(
-        self, slot: Slot, until_the_end: contextlib.AsyncExitStack
-    ) -> Claim | None:
-        """Claim the job when its first wave fits, a suspect also when no other one runs here.
-
-        One that runs apart has the engine to itself until the end of its run.
-        """
-        wave = min(max(1, slot.wave), self.places.total)
-        apart = False
-        while True:
-            if not apart:
-                await self._open.wait()
-            await self.places.take(wave, kind=NEW_JOB, priority=slot.priority)
-            slot.hold.prepaid = wave
-            answer: Claim | Refusal | None = None
-            if apart or self._open.is_set():
-                self._suspect_ended.clear()
-                answer = await self._claim(slot)
-                if answer is None or isinstance(answer, Claim):
-                    return answer
-            self.places.give(wave)
-            slot.hold.prepaid = 0
-            if answer is None:
-                continue
-            with self._parking(slot):
-                if answer.job is not None and answer.job.apart and not apart:
-                    await until_the_end.enter_async_context(self._engine_alone())
-                    apart = True
-                    continue
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._suspect_ended.wait(), PARKED_S)
-
-    @contextlib.asynccontextmanager
-    async def _engine_alone(self) -> AsyncIterator[None]:
-        """The engine for one job: those that run end first, and none begins meanwhile."""
-        async with self._apart:
-            self._open.clear()
-            try:
-                await self.places.take(self.places.total, kind=NEW_JOB, priority=0)
-                self.places.give(self.places.total)
-                yield
-            finally:
-                self._open.set()
-
-    @contextlib.contextmanager
-    def _parking(self, slot: Slot) -> Iterator[None]:
-        """While a suspect waits here, it is not one of those that could start."""
-        slot.parked = True
-        self._unclaimed.discard(slot.pid)
-        try:
-            yield
-        finally:
-            slot.parked = False
-            self._unclaimed.add(slot.pid)
-
-    async def _claim(self, slot: Slot) -> Claim | Refusal | None:
-        """Claim the job, or drop the message if it is not ours to run.
-
-        A refusal is given only of a suspect that has to wait for another one.
-        """
-        if slot.ledger != self._client.ledger.uuid:
-            told = f"it names ledger {slot.ledger}, this worker's is {self._client.ledger.uuid}"
-            self._keep(slot, "LEDGER_FOREIGN", told)
-            return None
-        while True:
-            claim = functools.partial(
-                jobs.claim, session=self._keeper.session, job_id=slot.job_id, number=slot.number
-            )
-            writing = self._scribe.submit(claim)
-            try:
-                answer = await asyncio.shield(asyncio.wrap_future(writing))
-            except asyncio.CancelledError:
-                if not writing.cancel():
-                    writing.add_done_callback(self._give_back)
-                raise
-            except LedgerError as error:
-                # Held unacked: the place stays taken, so no more is consumed meanwhile.
-                logger.warning("job %s cannot be claimed yet: %s", slot.job_id, error)
-                await asyncio.sleep(1.0)
-                continue
-            if isinstance(answer, Claim):
-                return answer
-            if answer.reason == "session_lost":
-                await asyncio.sleep(self._timing.attention_s)
-                continue
-            if answer.reason == RefusalReason.SUSPECT_BUSY and self._may_park():
-                return answer
-            if answer.reason == RefusalReason.UNKNOWN:
-                self._keep(slot, "JOB_UNKNOWN", f"the ledger has no job {slot.job_id}")
-                return None
-            logger.info("job %s is not claimed: %s", slot.job_id, answer.reason)
-            self.finisher.submit(slot.drop)
-            return None
-
-    def _may_park(self) -> bool:
-        """Whether one more suspect may wait here; the others are sent again by the reconciler."""
-        return sum(slot.parked for slot in tuple(self.slots.values())) < MOST_PARKED
-
-    def _keep(self, slot: Slot, reason: str, detail: str) -> None:
-        """Put a message that names no job of this ledger into quarantine."""
-
-        def keep() -> None:
-            self._on_flawed(slot.request.message, reason, detail)
-            slot.drop()
-
-        self.finisher.submit(keep)
-
-    def _give_back(self, writing: Future[Any]) -> None:
-        """Hand back what was claimed for a slot that was dropped meanwhile. Scribe's thread."""
-        if writing.exception() is None and isinstance(answer := writing.result(), Claim):
-            self.hand_back(answer.job.id, answer.job.fence)
-
-    def hand_back(self, job_id: str, fence: int) -> None:
-        """Put a job that this session holds and nobody runs back into its queue."""
-        hand_back = functools.partial(jobs.hand_back, job_id=job_id, fence=fence, reason="dropped")
-
-        def send_again(writing: Future[bool]) -> None:
-            if writing.exception() is None and writing.result():
-                self.finisher.submit(lambda: self.finisher.send_again(job_id))
-
-        self._scribe.submit(hand_back).add_done_callback(send_again)
 
     def _forget(self, slots: Sequence[Slot]) -> None:
         """Free the slots of what has ended. From any thread."""
         for slot in slots:
             self.slots.pop(slot.pid, None)
-            self._unclaimed.discard(slot.pid)
+            self.admission.waiting.discard(slot.pid)
         self.on_free()
 
     def stop_slot(self, pid: int, reason: str) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -25,6 +24,7 @@ from ledger import Attention, Job, Ledger, LedgerError, events
 from tasks import (
     drain,
     facts,
+    hubs,
     ingest,
     ledger_id,
     messages,
@@ -144,7 +144,7 @@ class EnginePool(BasePool):
             keeper=self.keeper,
             on_seen=self._attend,
             on_drain=self._drain,
-            on_stop=_ask_to_stop,
+            on_stop=hubs.ask_to_stop,
         )
         self.attention.start()
         self._undo.append(self.attention.stop)
@@ -183,6 +183,7 @@ class EnginePool(BasePool):
             on_engine_lost=self._engine_lost,
             on_flawed=self._flawed,
             on_free=self._wake_hub,
+            has_backlog=transport.has_backlog,
         )
         self.host = host
         host.start(self._on_progress)
@@ -288,8 +289,7 @@ class EnginePool(BasePool):
         """Begin again with the broker, as after a lost connection; what runs is left alone."""
         logger.error("%s; connecting to the broker again", reason)
         self.note_event("consumer_restarted", {"reason": reason})
-        if self.hub is not None:
-            self.hub.call_soon(_lose_connection)
+        hubs.lose_connection(self.hub)
 
     def note_event(self, kind: str, details: Mapping[str, Any]) -> None:
         """Write an event of this worker for whoever watches; a ledger that is away gets none."""
@@ -373,8 +373,7 @@ class EnginePool(BasePool):
             self.host.stop_all("lost")
 
     def _wake_hub(self) -> None:
-        if self.hub is not None:
-            self.hub.call_soon(_nothing)
+        hubs.wake(self.hub)
 
     def _on_progress(self, progress: LoadProgress) -> None:
         logger.info(
@@ -392,17 +391,3 @@ class EnginePool(BasePool):
     def _get_info(self) -> dict[str, Any]:
         info: dict[str, Any] = {**super()._get_info(), "engine": None}  # type: ignore[misc]
         return info if self.host is None else {**info, **facts.of_stats(self.pin, self.host)}
-
-
-def _nothing() -> None:
-    """What the hub is woken with."""
-
-
-def _lose_connection() -> None:
-    """End the hub's turn as a lost connection does, which Celery knows how to mend."""
-    raise ConnectionResetError("this consumer took nothing while work waited")
-
-
-def _ask_to_stop() -> None:
-    """Stop this worker as SIGTERM does."""
-    os.kill(os.getpid(), signal.SIGTERM)

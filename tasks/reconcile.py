@@ -50,6 +50,7 @@ class Reconciler:
         # The first session's for good: a worker that opens another one goes on under its lease.
         self._holder = keeper.session
         self._rounds = 0
+        self._last_end: float | None = None
         self._mismatches: dict[str, int] = {}
         self._missed: dict[str, set[str]] = {}
         self._stopping = threading.Event()
@@ -91,9 +92,8 @@ class Reconciler:
 
     def round(self) -> bool:
         """One round; False when another worker holds the lease."""
-        with self._client.ledger.write() as tx:
-            if not leases.take(tx, LEASE, self._holder, ttl_s=self._timing.reconcile_lease_s):
-                return False
+        if not self._take_lease():
+            return False
         self._send(self._reclaim())
         self._expire()
         self._send(self._release())
@@ -101,6 +101,18 @@ class Reconciler:
         self._send(self._find_lost())
         self._deliver()
         return True
+
+    def _take_lease(self) -> bool:
+        """Take the lease if it is free, or its holder's process is known to have died."""
+        ttl_s = self._timing.reconcile_lease_s
+        with self._client.ledger.write() as tx:
+            if leases.take(tx, LEASE, self._holder, ttl_s=ttl_s):
+                return True
+            other = sessions.get(tx, leases.holder(tx, LEASE) or "")
+            if other is None or not process_is_gone(other):
+                return False
+            leases.release(tx, LEASE, other.id)
+            return leases.take(tx, LEASE, self._holder, ttl_s=ttl_s)
 
     def _publish_ledger(self) -> None:
         """Say again which ledger this is: a flushed Redis has forgotten it."""
@@ -141,10 +153,14 @@ class Reconciler:
         with self._client.ledger.read() as tx:
             expected = jobs.queued_by_queue(tx, older_than=0.0)
             overdue = jobs.queued_by_queue(tx, older_than=self._timing.resend_after_s)
+            ended = sessions.last_end(tx)
         suspects: list[str] = []
         self._rounds += 1
-        # All that is queued is counted, lest young messages stand for one that was lost. Copies
-        # that another has overtaken count as well, so that now and then each queue is looked at.
+        # What a worker had in hand goes with it; now and then each queue is looked at anyway.
+        closer = ended != self._last_end or self._rounds % LOOK_AGAIN == 0
+        self._last_end = ended
+        # All that is queued is counted, lest young messages stand for one that was lost; copies
+        # that another has overtaken stand there as well, but not for ever.
         short = {queue for queue in overdue if self._listed(queue) < expected.get(queue, 0)}
         self._mismatches = {queue: self._mismatches.get(queue, 0) + 1 for queue in short}
         missed, self._missed = self._missed, {}
@@ -152,7 +168,7 @@ class Reconciler:
             if queue in missed:
                 # Twice in a row: for a moment a message that is popped is nowhere to be seen.
                 suspects += missed[queue].intersection(self._missing(queue))
-            elif self._mismatches.get(queue) == MISMATCHES or self._rounds % LOOK_AGAIN == 0:
+            elif closer or self._mismatches.get(queue) == MISMATCHES:
                 self._missed[queue] = set(self._missing(queue))
         lost: list[Job] = []
         for start in range(0, len(suspects), BATCH):

@@ -20,8 +20,8 @@ logger = logging.getLogger(__name__)
 class Slot:
     """One job's place in the pool. Celery keeps only a weak reference; the host keeps this one.
 
-    It is `claimed` once the ledger has given it the job, `parked` while a suspect waits its turn,
-    and `ended` when the run is over and only has to be told.
+    It is `claimed` once the ledger has given it the job, and `ended` when the run is over and only
+    has to be told.
     """
 
     def __init__(
@@ -43,7 +43,6 @@ class Slot:
         self.task: asyncio.Task[None] | None = None
         self.hold = Hold()
         self.claimed = False
-        self.parked = False
         self.ended = False
         self.began = time.monotonic()
         self._accept = accept

@@ -16,6 +16,7 @@ from __future__ import annotations
 import functools
 import logging
 import time
+from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -49,6 +50,16 @@ _owed: dict[str, Any] = {}
 """By their tags: messages that this process could not put back; None for one that Redis has."""
 _settled: list[str] = []
 """Tags of jobs' messages that are done with and that Redis has yet to forget."""
+
+
+AT_ONCE_S = 0.005
+_pops: deque[float] = deque(maxlen=4)
+"""How long the last messages were waited for, in seconds."""
+
+
+def has_backlog() -> bool:
+    """Whether messages were waiting when the last ones were popped."""
+    return any(waited < AT_ONCE_S for waited in tuple(_pops))
 
 
 def set_drained(queues: Collection[str]) -> None:
@@ -215,6 +226,8 @@ class Channel(redis.Channel):
     def _admitted(self, parse: Any, connection: Any, command: str, **options: Any) -> Any:
         """What was popped; nothing where the gate kept it, as if the wait had been in vain."""
         answer = parse(connection, command, **options)
+        if command == "BRPOP":
+            _pops.append(time.monotonic() - self._brpop_sent_at)  # type: ignore[attr-defined]
         if command != "BRPOP" or not answer or not _gates:
             return answer
         key, raw = answer

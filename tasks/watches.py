@@ -61,7 +61,7 @@ class Watches:
             # A lost engine's jobs go back with its session, which counts the crash.
             if not self._host.engine_lost:
                 logger.error("job %s is held by this worker, and nothing runs it", job_id)
-                self._host.hand_back(job_id, fence)
+                self._host.admission.hand_back(job_id, fence)
         self._orphans = nobodys - self._orphans
 
     async def _watch_urgent(self) -> None:

@@ -9,14 +9,16 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from itertools import pairwise
 
 import pytest
 from celery import Celery
 
-from ledger import Job
-from routing import Priority
-from tasks.engine_host import RESERVE_S
+from ledger import TERMINAL, Job
+from ledger import jobs as ledger_jobs
+from routing import Priority, list_keys
+from tasks.settings import Timing
 from tests.chaos import processes
 from tests.chaos.harness import YES, Cluster, NewCluster
 from tests.chaos.reporting import Report, fault
@@ -46,6 +48,13 @@ def claimed(home: Cluster, ids: Sequence[str]) -> list[str]:
     return sorted(ids, key=lambda one: first[one].seq)
 
 
+def still_open(home: Cluster) -> int:
+    """How many jobs have not ended."""
+    with home.client.ledger.read() as tx:
+        counted = ledger_jobs.counts(tx)
+    return sum(n for (_, state), n in counted.items() if state not in TERMINAL)
+
+
 def waits(jobs: Sequence[Job]) -> list[float]:
     """How long each of these jobs waited in its queue, the shortest first."""
     return sorted((job.started_at or job.created_at) - job.created_at for job in jobs)
@@ -64,8 +73,8 @@ def p95(values: Sequence[float]) -> float:
     required="exact counts, rates >= 0.5 of Celery's",
 )
 def test_a_long_queue_is_drained_while_workers_die(cluster: NewCluster, report: Report) -> None:
-    """Whoever dies, each job is counted once."""
-    home = cluster()
+    """Whoever dies, each job is counted once. Rates are those of a worker as it is shipped."""
+    home = cluster(timing=asdict(Timing()))
     home.script({"rules": [{"answers": [{"text": "yes"}], "first_token_s": 0.001}]})
     number = scaled(1_000, 10_000)
     plain = bare_rates(home, number) if THOROUGH else None
@@ -76,20 +85,30 @@ def test_a_long_queue_is_drained_while_workers_die(cluster: NewCluster, report: 
     for one in kept:
         one.worker.wait_ready()
     with killing(lambda n: kept[n % 4].worker.kill_group()) as kills:
-        began = time.monotonic()
-        rows = home.wait_all(ids, timeout=scaled(60, 600))
-    drained = time.monotonic() - began
+        began, before = time.monotonic(), still_open(home)
+        # As with Celery alone: until the queue is empty. What a dead worker had in hand comes after
+        # that. Looking at every row all the time would take a core from those that are measured.
+        while listed(home) and time.monotonic() - began < scaled(60, 600):
+            time.sleep(0.25)
+        drained, left = time.monotonic() - began, still_open(home)
+        rows = home.wait_all(ids)
+    rest = time.monotonic() - began - drained
     states = Counter(str(row.state) for row in rows)
-    rates = f"submitted {number / submitted:.0f}/s, drained {number / drained:.0f}/s"
+    rate = (before - left) / drained
+    rates = f"submitted {number / submitted:.0f}/s, drained {rate:.0f}/s, the last {rest:.0f} s on"
     if plain is not None:
-        ratios = number / submitted / plain[0], number / drained / plain[1]
-        rates += f", {ratios[0]:.2f} and {ratios[1]:.2f} of bare Celery's"
+        ratios = number / submitted / plain[0], rate / plain[1]
+        rates += f"; {ratios[0]:.2f} and {ratios[1]:.2f} of bare Celery's"
     report(f"{states['succeeded']} of {number} with {len(kills)} kills; {rates}")
     assert {"succeeded": number} == states
     if plain is not None:
-        assert ratios[0] >= 0.5
-        if ratios[1] < 0.5:
-            pytest.xfail("a job costs more than a message: claim, samples, receipt and their fsync")
+        assert min(ratios) >= 0.5
+
+
+def listed(home: Cluster) -> int:
+    """How many messages wait in the broker."""
+    client = home.redis()
+    return sum(int(client.llen(key)) for key in list_keys("model.fake-a"))  # type: ignore[arg-type]
 
 
 @contextmanager
@@ -214,16 +233,11 @@ def test_nobody_starves(cluster: NewCluster, report: Report) -> None:
 
 
 @pytest.mark.chaos_slow
-@fault("T46", "one worker 20 times slower than the other", required="its share, waits <= 2 s")
+@fault("T46", "one worker 20 times slower than the other", required="its share, waits <= 1.5 x")
 def test_the_fast_worker_takes_the_share_of_the_slow_one(
     cluster: NewCluster, report: Report
 ) -> None:
-    """Work is pulled; what a slow worker has in its hand already waits no longer than its reserve.
-
-    The catalogue wants 1.5 times the wait of two fast ones. A worker keeps in its hand what is
-    about to start (`engine_host.RESERVE_S`), so that an engine whose samples end together is never
-    half empty; that is what this costs.
-    """
+    """Work is pulled, and while there is no backlog nobody keeps more than can start."""
     quick, slow = (
         {"rules": [{"answers": [{"text": "yes"}], "first_token_s": s}]} for s in (0.05, 1.0)
     )
@@ -242,7 +256,8 @@ def test_the_fast_worker_takes_the_share_of_the_slow_one(
     report(f"{share:.0%} by the fast one, waits p95 {before:.3f} s before and {after:.3f} s after")
     assert snail.alive
     assert share >= 0.5
-    assert after <= RESERVE_S
+    # A wait of some milliseconds is one turn of a loop, whoever takes it.
+    assert after <= max(1.5 * before, 0.05)
 
 
 def paced(home: Cluster, number: int) -> list[Job]:
