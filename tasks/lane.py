@@ -18,11 +18,22 @@ class Lane:
     """Runs work on `threads` daemon threads, first come, first served.
 
     Daemons, because a task of somebody's own must not hold up the end of a worker for ever.
-    `on_done` is called, on the thread, whenever a piece of work has ended.
+    `on_done` is called, on the thread, whenever a piece of work has ended; `on_full` with whether
+    `most` pieces wait or run, whenever that changes.
     """
 
-    def __init__(self, *, threads: int, on_done: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        *,
+        threads: int,
+        on_done: Callable[[], None],
+        most: int = 16,
+        on_full: Callable[[bool], None] | None = None,
+    ) -> None:
         self._on_done = on_done
+        self._on_full = on_full
+        self.most = most
+        self.full = False
         self._work: queue.SimpleQueue[_Work] = queue.SimpleQueue()
         self._open = 0
         self._lock = threading.Lock()
@@ -37,8 +48,7 @@ class Lane:
 
     def submit(self, work: Callable[..., Any], *args: Any) -> None:
         """Queue `work(*args)`; its error is logged."""
-        with self._lock:
-            self._open += 1
+        self._count(1)
         self._work.put((work, args))
 
     def stop(self, *, patience_s: float) -> bool:
@@ -59,6 +69,12 @@ class Lane:
             except Exception:
                 logger.exception("a task's bookkeeping failed")
             finally:
-                with self._lock:
-                    self._open -= 1
+                self._count(-1)
                 self._on_done()
+
+    def _count(self, more: int) -> None:
+        with self._lock:
+            self._open += more
+            was, self.full = self.full, self._open >= self.most
+            if was is not self.full and self._on_full is not None:
+                self._on_full(self.full)

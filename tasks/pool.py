@@ -21,6 +21,7 @@ from kombu.asynchronous.hub import Hub
 
 from executors import ExecutorError, LoadProgress
 from ledger import Attention, Job, Ledger, LedgerError, events
+from routing import INGEST
 from tasks import (
     drain,
     facts,
@@ -74,7 +75,13 @@ class EnginePool(BasePool):
         self.pin = pinning.current()
         self.consuming = True
         self.closed = False
-        self.lane = Lane(threads=LANE_THREADS, on_done=self._wake_hub)
+        self.lane = Lane(
+            threads=LANE_THREADS,
+            most=LANE_BACKLOG,
+            on_done=self._wake_hub,
+            # Its queue is left alone while the lane is full; jobs of ours go on.
+            on_full=lambda full: transport.pause((INGEST,) if full else ()),
+        )
         self._undo: list[Any] = []
         try:
             self._start_services()
@@ -152,7 +159,9 @@ class EnginePool(BasePool):
             settings=self.settings,
             queues=self.pin.queues,
             has_room=lambda: (
-                self.consuming and self.num_processes > len(worker_state.reserved_requests)
+                self.consuming
+                and not self.lane.full
+                and self.num_processes > len(worker_state.reserved_requests)
             ),
             reconnect=self._reconnect,
         )
@@ -238,10 +247,10 @@ class EnginePool(BasePool):
         if not self.consuming:
             # Drained, it reads what Redis has popped for it, lest that stays between the two.
             return in_hand + 1
-        lane = max(0, LANE_BACKLOG - self.lane.open)
         if self.host is None:
-            return in_hand + lane
-        return in_hand + (min(self.host.room, 512) if lane else 0)
+            return in_hand + max(0, LANE_BACKLOG - self.lane.open)
+        # Ordinary tasks may also come through a model's queue, which cannot be left alone.
+        return in_hand + (min(self.host.room, 512) if self.lane.open < 2 * LANE_BACKLOG else 0)
 
     def terminate_job(self, pid: int, signal: Any = None) -> None:
         """Accept Celery's word that a job is to end, and leave it to whoever said so.
@@ -340,9 +349,7 @@ class EnginePool(BasePool):
         """Stop consuming, hand the jobs back with the session, end with exit code 1."""
         self.consuming = False
         self.closed = True
-        ending = threading.Thread(target=self._give_up, args=(event, reason), name="give-up")
-        ending.daemon = True
-        ending.start()
+        threading.Thread(target=self._give_up, args=(event, reason), daemon=True).start()
 
     def _give_up(self, event: str, reason: str) -> None:
         self.keeper.stop()

@@ -46,6 +46,7 @@ NOTE_S = 0.1
 
 _gates: list[Gate] = []
 _drained: set[str] = set()
+_paused: frozenset[str] = frozenset()
 _owed: dict[str, Any] = {}
 """By their tags: messages that this process could not put back; None for one that Redis has."""
 _settled: list[str] = []
@@ -66,6 +67,14 @@ def set_drained(queues: Collection[str]) -> None:
     """Pop nothing more from these queues; what Redis has popped for us already still comes."""
     _drained.clear()
     _drained.update(queues)
+
+
+def pause(queues: Collection[str]) -> None:
+    """Leave these queues alone for a while, and go on with the others. From any thread."""
+    global _paused  # noqa: PLW0603 - one consumer per process
+    _paused = frozenset(queues)
+    if queues:
+        logger.warning("no more is taken from %s for now: too much of it is in hand", list(queues))
 
 
 def set_gate(gate: Gate) -> None:
@@ -220,8 +229,15 @@ class Channel(redis.Channel):
         return self._shared
 
     def _brpop_start(self, *args: Any, **kwargs: Any) -> None:
-        if _drained.isdisjoint(self.active_queues):
+        if not _drained.isdisjoint(self.active_queues):
+            return
+        cycle: Any = self._queue_cycle  # type: ignore[attr-defined]
+        queues = cycle.items
+        cycle.items = [queue for queue in queues if queue not in _paused]
+        try:
             super()._brpop_start(*args, **kwargs)  # type: ignore[misc]
+        finally:
+            cycle.items = queues
 
     def _admitted(self, parse: Any, connection: Any, command: str, **options: Any) -> Any:
         """What was popped; nothing where the gate kept it, as if the wait had been in vain."""

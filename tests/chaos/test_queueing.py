@@ -18,6 +18,7 @@ from celery import Celery
 from ledger import TERMINAL, Job
 from ledger import jobs as ledger_jobs
 from routing import Priority, list_keys
+from tasks.pool import LANE_BACKLOG
 from tasks.settings import Timing
 from tests.chaos import processes
 from tests.chaos.harness import YES, Cluster, NewCluster
@@ -299,3 +300,40 @@ def test_suspects_are_run_one_by_one_and_at_once(cluster: NewCluster, report: Re
     assert 0 == together
     assert took < 10
     assert {0} == {home.job(one).crashes for one in ids}
+
+
+WAITING = """
+import time
+from pathlib import Path
+from tasks import app
+
+@app.task(name="foreign.wait")
+def wait():
+    while not Path({go!r}).exists():
+        time.sleep(0.05)
+"""
+
+
+@fault("T41", "ordinary tasks that hang fill a worker", required="jobs go on, all tasks end")
+def test_ordinary_tasks_that_hang_hold_up_no_job(cluster: NewCluster, report: Report) -> None:
+    """Their queue is left alone until one of them has ended."""
+    home = cluster()
+    home.script(YES)
+    go = home.home / "go"
+    (home.home / "foreign.py").write_text(WAITING.format(go=str(go)))
+    worker = home.start_worker(options=["--device", "cpu", "--model", "fake-a", "-I", "foreign"])
+    hung = 3 * LANE_BACKLOG
+    for _ in range(hung):
+        Celery.send_task(home.client.app, "foreign.wait", queue="celery")
+    client = home.redis()
+    before = wait_for(lambda: 0 < client.llen("celery") <= hung - LANE_BACKLOG, 20, home.tail)
+    ids = home.submit(10)
+    home.wait_all(ids, timeout=20)
+    left = int(client.llen("celery"))  # type: ignore[arg-type]
+    go.touch()
+    wait_for(lambda: 0 == client.llen("celery"), 20, home.tail)
+
+    report(f"{len(ids)} jobs done beside {hung - left} hung tasks, {left} left in their queue")
+    assert before
+    assert worker.alive
+    assert 0 < left <= hung - LANE_BACKLOG
