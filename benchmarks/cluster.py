@@ -48,6 +48,7 @@ class Cluster:
         from tasks.redis_server import RedisServer
 
         self._log = home / "worker.log"
+        self._seen = 0
         self._redis = RedisServer(directory=home / "data" / "redis")
 
     def __enter__(self) -> Self:
@@ -112,21 +113,26 @@ class Cluster:
         )
 
     def _wait(self, ids: Sequence[str]) -> list[Any]:
-        """The rows of the jobs once all of them have succeeded, each with its receipt."""
-        from ledger import jobs
+        """The rows of the jobs once all of them have succeeded, each with its receipt.
+
+        Follows the ledger's changes: counting its jobs would take more time with every round.
+        """
+        from ledger import TERMINAL, changes, jobs
         from tasks import wiring
 
         client = wiring.client()
         until = time.monotonic() + ROUND_TIMEOUT_S
-        open_states = {"queued", "scheduled", "running"}
+        awaited = set(ids)
         while True:
             with client.ledger.read() as tx:
-                counts = jobs.counts(tx)
-            if not any(state in open_states for _, state in counts):
+                moved = changes.after(tx, self._seen)
+            awaited -= {change.job_id for change in moved if change.target in TERMINAL}
+            self._seen = moved[-1].seq if moved else self._seen
+            if not awaited:
                 break
             if self._worker.poll() is not None or time.monotonic() > until:
                 tail = self._log.read_text(errors="replace")[-4000:]
-                raise RuntimeError(f"the jobs do not end: {counts}\n{tail}")
+                raise RuntimeError(f"{len(awaited)} jobs do not end\n{tail}")
             time.sleep(POLL_S)
         with client.ledger.read() as tx:
             rows = jobs.get_many(tx, ids)

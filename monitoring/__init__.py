@@ -13,6 +13,7 @@ from monitoring.errors import (
     RedisEvicts,
     RedisNoAof,
     RedisTooOld,
+    RedisUnprotected,
     RedisUnreachable,
 )
 from monitoring.gpu import GpuReading, GpuSurvey, inventory, readings, survey_gpus
@@ -28,6 +29,7 @@ __all__ = [
     "RedisEvicts",
     "RedisNoAof",
     "RedisTooOld",
+    "RedisUnprotected",
     "RedisUnreachable",
     "inventory",
     "readings",

@@ -64,6 +64,12 @@ class RedisNoAof(BrokerUnfit):
     code = "REDIS_NO_AOF"
 
 
+class RedisUnprotected(BrokerUnfit):
+    """Redis serves whoever can reach it."""
+
+    code = "REDIS_UNPROTECTED"
+
+
 class RedisEvicts(BrokerUnfit):
     """Redis would drop messages when its memory is full."""
 

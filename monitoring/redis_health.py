@@ -1,11 +1,14 @@
-"""Whether a Redis server is fit to carry jobs: persistent, never evicting, not full, on time.
+"""Whether a Redis server is fit to carry jobs: persistent, never evicting, guarded, not full.
 
-All of it comes from INFO, which managed services answer too, where CONFIG is forbidden. Sources:
-the Redis documentation of INFO, "Redis persistence" and "Key eviction".
+Who may use it shows in how it was reached. All else comes from INFO, which managed services answer
+too, where CONFIG is forbidden. Sources: the Redis documentation of INFO, "Redis persistence" and
+"Key eviction".
 """
 
 from __future__ import annotations
 
+import ipaddress
+import socket
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +16,14 @@ from typing import Any
 import redis
 
 from monitoring.checks import Check, readable_size
-from monitoring.errors import BrokerUnfit, RedisEvicts, RedisNoAof, RedisTooOld, RedisUnreachable
+from monitoring.errors import (
+    BrokerUnfit,
+    RedisEvicts,
+    RedisNoAof,
+    RedisTooOld,
+    RedisUnprotected,
+    RedisUnreachable,
+)
 
 OLDEST = (6, 0)
 """The first with RESP3 and access lists, which the client speaks."""
@@ -35,6 +45,8 @@ class RedisFacts:
     memory_used_bytes: int | None
     memory_limit_bytes: int | None
     clock_s: float
+    open_at: str | None = None
+    """The address beyond this machine at which it serves whoever asks, without a password."""
 
 
 def read_facts(client: redis.Redis) -> RedisFacts:
@@ -56,6 +68,7 @@ def read_facts(client: redis.Redis) -> RedisFacts:
         memory_used_bytes=told.get("used_memory"),
         memory_limit_bytes=told.get("maxmemory"),
         clock_s=seconds + microseconds / 1e6,
+        open_at=open_at(client),
     )
 
 
@@ -70,7 +83,7 @@ def redis_problems(client: redis.Redis) -> list[BrokerUnfit]:
 
 def problems_of(facts: RedisFacts) -> list[BrokerUnfit]:
     """Return why a server of which these are the facts must not carry jobs."""
-    found = (_age(facts), _persistence(facts), _eviction(facts))
+    found = (_age(facts), _persistence(facts), _eviction(facts), _guard(facts))
     return [problem for problem in found if problem is not None]
 
 
@@ -97,6 +110,7 @@ def redis_checks(client: redis.Redis, *, address: str, now_s: float | None = Non
         *([_failed("redis version", old)] if (old := _age(facts)) else []),
         _persistence_check(facts),
         _eviction_check(facts),
+        _guard_check(facts),
         _memory_check(facts),
         clock_check(here_s=now, redis_s=facts.clock_s),
     ]
@@ -175,6 +189,32 @@ def _eviction(facts: RedisFacts) -> RedisEvicts | None:
     )
 
 
+def open_at(client: redis.Redis) -> str | None:
+    """Where a server that has just answered without a password can be reached by others."""
+    reached: dict[str, Any] = client.get_connection_kwargs()
+    host = reached.get("host")
+    if host is None or reached.get("password") or reached.get("credential_provider"):
+        return None
+    try:
+        found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
+    except OSError:
+        return None
+    return None if all(ipaddress.ip_address(one).is_loopback for one in found) else str(host)
+
+
+def _guard(facts: RedisFacts) -> RedisUnprotected | None:
+    if facts.open_at is None:
+        return None
+    return RedisUnprotected(
+        f"Redis at {facts.open_at} serves whoever can reach it: it asks for no password.",
+        suggested_action=(
+            "Set `requirepass` in redis.conf and give the password in HONEYFLOW_REDIS_URL "
+            "(redis://:password@host:6379/0)."
+        ),
+        details={"host": facts.open_at},
+    )
+
+
 def _persistence_check(facts: RedisFacts) -> Check:
     problem = _persistence(facts)
     if problem is not None:
@@ -187,6 +227,14 @@ def _eviction_check(facts: RedisFacts) -> Check:
     if problem is not None:
         return _failed("redis eviction", problem)
     return Check(name="redis eviction", ok=True, message="Redis never drops data (noeviction).")
+
+
+def _guard_check(facts: RedisFacts) -> Check:
+    problem = _guard(facts)
+    if problem is not None:
+        return _failed("redis password", problem)
+    message = "Redis asks for a password, or is reached on this machine alone."
+    return Check(name="redis password", ok=True, message=message)
 
 
 def _memory_check(facts: RedisFacts) -> Check:

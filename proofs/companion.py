@@ -70,6 +70,8 @@ class Companion:
     - `cid_profile`: how the receipt's `ipfs_cid` was computed.
     - `samples_of`: the job that drew samples used here, if the same request of another job did; not
       there otherwise. Their seeds come from that job's id.
+    - `clock_skew_s`: whole seconds by which the worker's clock was ahead of the one that gives the
+      receipt its timestamp, or that clock was set on during the run; not there within 5 seconds.
 
     Raises:
         ReportInvalid: A value is not of its field's form; the message begins with its name.
@@ -99,6 +101,7 @@ class Companion:
     review_reasons: tuple[str, ...] = ()
     cid_profile: str = CidProfile.UNIXFS_V0_2015
     samples_of: str | None = None
+    clock_skew_s: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse a companion that contradicts itself."""
@@ -128,8 +131,9 @@ class Companion:
         """Return the companion as it stands in the report: its fields by name."""
         members = {field.name: getattr(self, field.name) for field in fields(self)}
         members["samples"] = [sample.to_json() for sample in self.samples]
-        if self.samples_of is None:
-            del members["samples_of"]
+        for name in ("samples_of", "clock_skew_s"):
+            if members[name] is None:
+                del members[name]
         return members
 
 

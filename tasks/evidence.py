@@ -26,6 +26,9 @@ from tasks import payloads
 from tasks.catalogue import Profile
 from tasks.client import JobResult
 
+MOST_SKEW_S = 5.0
+"""How far a worker's clock may be off without a word of it in the report."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
@@ -45,6 +48,7 @@ def report(
     info: ModelInfo,
     profile: Profile | None,
     cid_profile: str,
+    clock_skew_s: float,
 ) -> Report:
     """The report of a job, as it is stored and hashed."""
     sampler = {key: value for key, value in asdict(sampling).items() if key != "seed"}
@@ -83,6 +87,7 @@ def report(
         review_reasons=outcome.review_reasons,
         cid_profile=cid_profile,
         samples_of=job.follows,
+        clock_skew_s=round(clock_skew_s) if abs(clock_skew_s) > MOST_SKEW_S else None,
     )
     data = build_report(
         job_id=job.id,

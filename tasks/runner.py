@@ -65,10 +65,11 @@ class Ending:
 
 @dataclass(slots=True)
 class Hold:
-    """The places a job holds beforehand, and why it is being stopped, if it is."""
+    """The places a job holds beforehand, why it is being stopped, if it is, and when it began."""
 
     prepaid: int = 0
     stopping: str | None = None
+    began: float = 0.0
     classes: dict[int, str | None] = field(default_factory=dict)
     written: list[tuple[SampleRow, Future[bool]]] = field(default_factory=list)
 
@@ -116,6 +117,7 @@ class Runner:
     async def run(self, claim: Claim, hold: Hold) -> Ending:
         """Run one claimed job to its end."""
         job = claim.job
+        hold.began = _since_boot()
         events = self._sink(job.id) if job.stream else None
         try:
             plan = plans.make(claim, self._catalogue, serves=self._executor.info.name)
@@ -221,6 +223,7 @@ class Runner:
             info=self._executor.info,
             profile=plan.profile,
             cid_profile=self._settings.cid_profile,
+            clock_skew_s=_skew(job, hold),
         )
         commit = functools.partial(
             evidence.commit,
@@ -313,6 +316,18 @@ class Runner:
                 logger.warning("the ledger is away (%s); trying again in %g s", error, pause)
                 await asyncio.sleep(pause)
         return None
+
+
+def _since_boot() -> float:
+    """Seconds on the clock that nobody can set."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def _skew(job: Job, hold: Hold) -> float:
+    """How far this machine's clock is ahead of the store's, which the claim told."""
+    if job.claimed_at is None:
+        return 0.0
+    return time.time() - (job.claimed_at + _since_boot() - hold.began)
 
 
 def _until_deadline(job: Job) -> float:

@@ -116,9 +116,15 @@ class QoS(redis.QoS):
             super().ack(delivery_tag)
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: FBT001, FBT002
-        """Forget a message, or put it back into its queue, in front."""
-        if requeue or not self._forgotten(delivery_tag):
-            super().reject(delivery_tag, requeue=requeue)
+        """Forget a message, or put it back into its queue, in front.
+
+        What kombu calls leftmost is the end of a Redis list that is popped last.
+        """
+        if requeue:
+            self.restore_by_tag(delivery_tag)
+            PlainQoS.ack(self, delivery_tag)
+        elif not self._forgotten(delivery_tag):
+            super().reject(delivery_tag)
 
     def note(self) -> None:
         """Tell Redis at once what is in hand, and what is not any more."""
@@ -172,7 +178,8 @@ class QoS(redis.QoS):
         except Exception as error:
             # Not only connection errors: a channel that is closed late has lost its connection's
             # address by then. Nothing of it may end a worker that is about to connect again.
-            logger.warning("%d message(s) are put back later: %s", len(tags), error)
+            if tags:
+                logger.warning("%d message(s) are put back later: %s", len(tags), error)
             _owed.update({tag: unnoted.get(tag) for tag in tags})
             held.clear()
 

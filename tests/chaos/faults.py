@@ -1,15 +1,22 @@
-"""Faults that need the system: a small disk, a wrong clock. They skip where that is not allowed."""
+"""Faults that need the system: a small disk, a wrong clock, a process that stands still.
+
+The first two skip where they are not allowed.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+
+from tests.chaos.harness import Cluster
+from tests.chaos.workers import ChaosWorker
 
 _LIBRARIES = ("/usr/lib/*/faketime/libfaketime.so.1", "/usr/local/lib/faketime/libfaketime.so.1")
 
@@ -60,3 +67,21 @@ def clock(offset: str) -> dict[str, str]:
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         "DONT_FAKE_MONOTONIC": "1",
     }
+
+
+def freeze(home: Cluster, worker: ChaosWorker) -> None:
+    """Freeze a worker, but not in a write to SQLite: nobody else could write until it goes on."""
+    worker.freeze()
+    while not _can_write(home, patience_s=0.1):
+        worker.thaw()
+        assert _can_write(home, patience_s=10.0)
+        worker.freeze()
+
+
+def _can_write(home: Cluster, *, patience_s: float) -> bool:
+    with closing(sqlite3.connect(home.home / "data" / "ledger.db", timeout=patience_s)) as ledger:
+        try:
+            ledger.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+        return True

@@ -15,7 +15,7 @@ import pytest
 from ledger import jobs
 from tasks.client import Client
 from tasks.errors import HoneyflowError
-from tests.chaos.harness import Cluster, NewCluster, sleep_until
+from tests.chaos.harness import YES, Cluster, NewCluster, sleep_until
 from tests.chaos.history import ACCEPTED, answer_of
 from tests.chaos.reporting import Report, fault
 from tests.chaos.scale import scaled
@@ -153,6 +153,71 @@ def test_a_storm_of_resets_passes(cluster: NewCluster, report: Report) -> None:
     assert {1} == {home.job(one).fence for one in running}
     report(f"consuming {taken:.1f} s after {rounds} kills, lost {home.lost(asked)}")
     assert taken <= 10
+
+
+@fault("T21", "results come while the broker is dead", required="told <= 10 s after, lost 0")
+def test_what_ends_without_a_broker_is_told_later(cluster: NewCluster, report: Report) -> None:
+    """By the reconciler, from the ledger: a copy for each, and whoever asks has its answer."""
+    home = cluster()
+    home.script({"rules": [{"answers": [{"text": "yes"}], "first_token_s": 0.8}]})
+    worker = home.start_worker()
+    ids = home.submit(8)
+    wait_for(lambda: 8 == len(home.running()))
+
+    home.broker.kill()
+    home.wait_all(ids)
+    told = [one for one in ids if home.job(one).delivered_at is not None]
+    time.sleep(0.5)  # longer than the worker's note of what was told may wait
+    told += [one for one in ids if home.job(one).delivered_at is not None]
+    home.broker.start()
+    back = time.monotonic()
+    wait_for(lambda: all(home.job(one).delivered_at for one in ids))
+    taken = time.monotonic() - back
+
+    redis = home.redis()
+    copies = sum(int(redis.exists(f"celery-task-meta-{one}")) for one in ids)  # type: ignore[arg-type]
+    answers = [home.client.app.AsyncResult(one).get(timeout=5)["answer"] for one in ids]
+    report(f"told after {taken:.1f} s, {copies} of 8 copies, lost {home.lost(ids)}")
+    assert worker.alive
+    assert [] == told
+    assert (8, ["yes"] * 8) == (copies, answers)
+    assert taken <= 10
+
+
+@pytest.mark.chaos_slow
+@pytest.mark.parametrize("ends", [True, False])
+@fault("T05", "SIGTERM while the broker is silent", required="exit 0 <= grace + 20 s, lost 0")
+def test_a_worker_ends_in_time_though_the_broker_is_silent(
+    cluster: NewCluster, report: Report, *, ends: bool
+) -> None:
+    """Whether its jobs end within the grace time or not, each of whose results waits for Redis."""
+    grace_s = 1.5
+    home = cluster(timing={"grace_s": grace_s})
+    slow_s = 1.0 if ends else 30.0
+    home.script({"rules": [{"answers": [{"text": "yes"}], "first_token_s": slow_s}]})
+    worker = home.start_worker()
+    ids = home.submit(8)
+    wait_for(lambda: 8 == len(home.running()))
+
+    os.kill(home.broker.pid, signal.SIGSTOP)
+    try:
+        time.sleep(0.2)
+        stopped = time.monotonic()
+        worker.signal(signal.SIGTERM)
+        code = worker.wait_exit(60)
+        taken = time.monotonic() - stopped
+        states = {home.state(one) for one in ids}
+    finally:
+        os.kill(home.broker.pid, signal.SIGCONT)
+    home.script(YES)
+    home.start_worker()
+    home.wait_all(ids)
+
+    report(f"exit {code} after {taken:.1f} s, {sorted(states)}, lost {home.lost(ids)}")
+    assert 0 == code
+    assert taken <= grace_s + 20.0
+    assert {"succeeded" if ends else "queued"} == states
+    assert {1 if ends else 2} == {home.job(one).fence for one in ids}
 
 
 @fault("T33", "the result backend's keys are lost", required="results from the ledger, unchanged")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -11,7 +12,7 @@ import pytest
 import redis
 import sqlalchemy as sa
 
-from ledger import samples, sessions, tables
+from ledger import bodies, jobs, samples, sessions, tables
 from tests.chaos import faults
 from tests.chaos.harness import YES, Cluster, NewCluster
 from tests.chaos.reporting import Report, fault
@@ -20,6 +21,7 @@ from tests.chaos.workers import ChaosWorker
 from tests.stack import TIMING, wait_for
 
 TAKEOVER_S = 15.0
+BOTH = ("right", "wrong")
 SCRIPT = {
     "rules": [
         {"marker": "LONG", "answers": [{"text": "word " * 20}], "token_s": 0.25},
@@ -29,12 +31,19 @@ SCRIPT = {
 
 
 @pytest.mark.chaos_slow
-@pytest.mark.parametrize("offset", ["+2h", "-2h"])
-@fault("T34", "the clock of one worker is wrong (PostgreSQL)", required="0 leases taken wrongly")
+@pytest.mark.parametrize(
+    ("offset", "skew_s"), [("+2h", 7200), ("-2h", -7200), ("+30s", 30), ("-30s", -30)]
+)
+@fault(
+    "T34", "the clock of one worker is wrong (PostgreSQL)", required="0 run twice, flagged > 5 s"
+)
 def test_one_wrong_clock_takes_nobodys_lease(
-    cluster: NewCluster, report: Report, postgres_url: Callable[[], str], offset: str
+    cluster: NewCluster, report: Report, postgres_url: Callable[[], str], offset: str, skew_s: int
 ) -> None:
-    """The server's clock decides; both work side by side, and the dead one's jobs go on."""
+    """The server's clock decides; both work side by side, and the dead one's jobs go on.
+
+    The reports of the one that is wrong say by how much.
+    """
     env = faults.clock(offset)
     home = cluster(ledger_url=postgres_url())
     home.script(SCRIPT)
@@ -45,6 +54,7 @@ def test_one_wrong_clock_takes_nobodys_lease(
     asked = [*home.submit(20), *home.submit(2, expires_s=60.0), *home.submit(2, delay_s=1.0)]
 
     home.wait_all([*asked, *long], timeout=40)
+    told = {name: [_skew(home, one) for one in asked if _ran(home, one) == name] for name in BOTH}
     assert {("succeeded", 1)} == {(home.state(one), home.job(one).fence) for one in [*asked, *long]}
     held = home.submit(2, prompt="LONG", policy="fixed:9")
     wait_for(lambda: {"running"} == {home.state(one) for one in held})
@@ -53,8 +63,16 @@ def test_one_wrong_clock_takes_nobodys_lease(
     home.wait_all(held, timeout=40)
 
     negative = _negative_durations(home, [*asked, *long, *held])
-    report(f"0 of {len(asked) + 2} run twice, {negative} negative durations")
+    twice = sum(home.job(one).fence > 1 for one in [*asked, *long])
+    flagged = sum(skew is not None for skew in told["wrong"])
+    report(
+        f"{twice} run twice, {negative} negative durations, "
+        f"{flagged} of {len(told['wrong'])} reports flagged"
+    )
     assert 0 == negative
+    assert {None} == set(told["right"])
+    assert told["wrong"]
+    assert all(skew is not None and abs(skew - skew_s) <= 1 for skew in told["wrong"])
     assert [right, wrong].count(victim) == 1
 
 
@@ -130,6 +148,23 @@ def test_two_reconcilers_send_nothing_twice(cluster: NewCluster, report: Report)
     report(f"taken over after {taken:.1f} s; {messages} messages for {len(ids)} jobs")
     assert ({3}, len(ids)) == (numbers, messages)
     assert taken <= TAKEOVER_S
+
+
+def _ran(home: Cluster, job_id: str) -> str:
+    """The name of the worker that a job ran on."""
+    with home.client.ledger.read() as tx:
+        last = jobs.history(tx, job_id)[-1]
+        session = sessions.get(tx, last.session or "")
+    return "" if session is None else session.worker.partition("@")[0]
+
+
+def _skew(home: Cluster, job_id: str) -> int | None:
+    """By how many seconds a job's report says that the worker's clock was off."""
+    with home.client.ledger.read() as tx:
+        stored = bodies.get(tx, home.job(job_id).report_digest or "")
+    companion = json.loads(stored or b"{}")["companion"]
+    skew: int | None = companion.get("clock_skew_s")
+    return skew
 
 
 def _leader(home: Cluster) -> ChaosWorker | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from ledger import workers
 from monitoring import redis_checks, redis_problems
 from tasks.errors import HoneyflowError
 from tests.chaos import faults
@@ -68,6 +69,37 @@ def test_a_full_redis_stops_nothing(cluster: NewCluster, report: Report) -> None
     assert {1} == {home.job(one).fence for one in every}
     report(f"{taken:.1f} s after, {len(during)} accepted meanwhile, lost {home.lost(every)}")
     assert taken <= BACK_S
+
+
+@fault("T28", "a worker is drained while Redis is full", required="same process, lost 0")
+def test_a_worker_drained_at_a_full_redis_keeps_nothing(
+    cluster: NewCluster, report: Report
+) -> None:
+    """What waits in its hand cannot be put back, and is done by another one when there is room."""
+    home = cluster()
+    home.script(SCRIPT)
+    worker = home.start_worker()
+    client = home.redis()
+    (running,) = home.submit(prompt="LONG", policy="fixed:16")
+    home.wait_state(running, "running")
+    waiting = home.submit(3, policy="fixed:16")
+    wait_for(lambda: client.hlen("unacked"))
+    client.config_set("maxmemory", client.info("memory")["used_memory"] - 500_000)
+
+    with home.client.ledger.write() as tx:
+        workers.set_flag(tx, worker.name, drain=True)
+    wait_for(lambda: "told to drain" in worker.text())
+    time.sleep(1.0)  # it tries, and begins again with the broker
+    client.config_set("maxmemory", 0)
+    freed = time.monotonic()
+    home.start_worker()
+    home.wait_all([running, *waiting])
+    taken = time.monotonic() - freed
+
+    report(f"done {taken:.1f} s after, lost {home.lost([running, *waiting])}")
+    assert worker.alive
+    assert {1} == {home.job(one).fence for one in [running, *waiting]}
+    wait_for(lambda: 0 == client.hlen("unacked"))
 
 
 @pytest.mark.chaos_slow

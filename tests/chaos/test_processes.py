@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import random
 import signal
-import sqlite3
 import time
 from collections.abc import Sequence
-from contextlib import closing
 
 import psutil
 import pytest
@@ -15,6 +13,7 @@ import pytest
 from ledger import samples
 from routing import list_keys
 from tests.chaos.deeds import deeds, endings, set_up
+from tests.chaos.faults import freeze
 from tests.chaos.harness import MODEL, Cluster, NewCluster, sleep_until
 from tests.chaos.reporting import Report, fault
 from tests.chaos.scale import scaled
@@ -81,24 +80,6 @@ def _sent_again(home: Cluster, job_id: str) -> float:
     return time.monotonic() - killed
 
 
-def _freeze(home: Cluster, worker: ChaosWorker) -> None:
-    """Freeze a worker, but not in a write to SQLite: nobody else could write until it goes on."""
-    worker.freeze()
-    while not _can_write(home, patience_s=0.1):
-        worker.thaw()
-        assert _can_write(home, patience_s=10.0)
-        worker.freeze()
-
-
-def _can_write(home: Cluster, *, patience_s: float) -> bool:
-    with closing(sqlite3.connect(home.home / "data" / "ledger.db", timeout=patience_s)) as ledger:
-        try:
-            ledger.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError:
-            return False
-        return True
-
-
 def _popped_by_the_dead(home: Cluster, victim: ChaosWorker) -> list[str]:
     """Freeze a worker while its BRPOP waits, let it get a job's message, and kill it."""
     redis = home.redis()
@@ -107,7 +88,7 @@ def _popped_by_the_dead(home: Cluster, victim: ChaosWorker) -> list[str]:
         return sum(int(redis.llen(key)) for key in list_keys(f"model.{MODEL}"))  # type: ignore[arg-type]
 
     for _ in range(20):
-        _freeze(home, victim)
+        freeze(home, victim)
         ids = home.submit()
         until = time.monotonic() + 0.5
         while length() and time.monotonic() < until:
@@ -138,7 +119,7 @@ def test_what_a_zombie_brings_back_is_refused(cluster: NewCluster, report: Repor
     (done,), (runs,) = home.submit(prompt="SHORT"), home.submit(prompt="LONG")
     wait_for(lambda: {"running"} == {home.state(done), home.state(runs)})
 
-    _freeze(home, zombie)
+    freeze(home, zombie)
     frozen = time.monotonic()
     words = {"marker": "LONG", "answers": [{"text": "other " * 12}], "token_s": 0.5}
     home.script({"rules": [words, {"answers": [{"text": "other"}]}]})

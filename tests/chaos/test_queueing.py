@@ -314,7 +314,7 @@ def wait():
 """
 
 
-@fault("T41", "ordinary tasks that hang fill a worker", required="jobs go on, all tasks end")
+@fault("T45", "ordinary tasks that hang fill a worker", required="jobs go on, all tasks end")
 def test_ordinary_tasks_that_hang_hold_up_no_job(cluster: NewCluster, report: Report) -> None:
     """Their queue is left alone until one of them has ended."""
     home = cluster()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ledger import jobs
+from tests.chaos.harness import Cluster
 from tests.stack import Worker, running_redis, write_script
 
 
@@ -60,3 +61,13 @@ def client(broker: None) -> Iterator[Any]:
         for job in jobs.list(tx, limit=1000):
             if not job.ended:
                 jobs.cancel(tx, job_id=job.id, reason="the test is over")
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Cluster]:
+    """A Redis, a ledger and a client of the test's own, which may be harmed; no worker."""
+    made = Cluster(tmp_path / "place")
+    # Nothing of it is worked off and checked at the end, as in tests/chaos.
+    made.settled = True
+    yield made
+    made.close()

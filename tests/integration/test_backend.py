@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+import datetime as dt
+import json
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,10 +13,11 @@ import pytest
 import sqlalchemy as sa
 from celery.backends.redis import ResultConsumer  # type: ignore[attr-defined]
 
-from ledger import jobs, sessions
-from tasks import app
+from ledger import State, jobs, sessions
+from tasks import app, canvas, ledger_id
 from tasks.client import Client
 from tests.integration.ledger.support import commit, new_job, open_session
+from tests.stack import Worker, wait_for
 
 RESULT = (
     b'{"job_id":"x","state":"succeeded","confidence":1.0,"k":3,"receipt":"sha256:0",'
@@ -74,3 +78,100 @@ def test_waiting_for_many_costs_a_few_statements(
         task_id: meta["status"] for task_id, meta in told.items()
     }
     assert "yes" == told[done.id]["result"]["answer"]
+
+
+@pytest.mark.filterwarnings("ignore:.*deprecated setex:DeprecationWarning")  # Celery's own
+@pytest.mark.parametrize("expires", [None, 0])
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {},
+        {"group_id": "a-group", "group_index": 3, "root_id": "a-root", "parent_id": "a-parent"},
+        {"canvas": {"errbacks": [{"task": "other.task"}], "reply_to": "somebody"}},
+    ],
+)
+def test_copies_that_are_stored_together_are_celerys_own(
+    client: Client, monkeypatch: pytest.MonkeyPatch, columns: dict[str, Any], expires: int | None
+) -> None:
+    """Member by member, but for the moment; they last as long, and are told on the same channel."""
+    if expires is not None:
+        monkeypatch.setattr(app.backend, "expires", expires)
+    with client.ledger.write() as tx:
+        entered = jobs.submit(tx, [new_job(**columns) for _ in range(3)])
+    results = {
+        job.id: {"job_id": job.id, "answer": 'é "x" \n', "confidence": 0.5, "review": False}
+        for job in entered
+    }
+    done = [dataclasses.replace(job, state=State.SUCCEEDED) for job in entered]
+    assert all(canvas.sets_nothing_off(job) for job in done)
+
+    with told(client) as heard:
+        for job in done:
+            canvas.continue_from(app, client, job, result=results[job.id])
+        own = [stored(job.id) for job in done]
+        for job in done:
+            app.backend.delete(app.backend.get_key_for_task(job.id))
+        canvas.tell(app, [(job, results[job.id]) for job in done])
+        together = [stored(job.id) for job in done]
+        on_channels = heard()
+
+    assert [list(copy) for copy, _ in own] == [list(copy) for copy, _ in together]
+    moments = [copy.pop("date_done") for copy, _ in [*own, *together]]
+    assert [copy for copy, _ in own] == [copy for copy, _ in together]
+    assert all(dt.datetime.fromisoformat(moment).tzinfo for moment in moments)
+    lasts = -1 if expires == 0 else client.settings.timing.result_ttl_s
+    assert all(lasts - 5 <= left <= lasts for _, left in [*own, *together])
+    assert [job.id for job in done] * 2 == [one["task_id"] for one in on_channels]
+    assert on_channels[:3] == [
+        {**one, "date_done": on_channels[n]["date_done"]} for n, one in enumerate(on_channels[3:])
+    ]
+    assert [results[job.id] for job in done] == [
+        app.AsyncResult(job.id).get(timeout=1) for job in done
+    ]
+
+
+def test_many_results_are_told_and_none_is_mixed_up(
+    start: Callable[..., Worker], client: Client
+) -> None:
+    """Those that succeed are told together, those that fail beside them by themselves."""
+    rules = [
+        {"marker": "BAD", "do": "error", "code": "NO", "retriable": False},
+        {"answers": [{"text": "yes"}]},
+    ]
+    start(script={"rules": rules})
+    fields = [{"prompt": "BAD" if number % 10 == 0 else "x"} for number in range(60)]
+    tickets = client.submit_many(
+        [{"model": "fake-a", "policy": "fixed:1", **one} for one in fields]
+    )
+    results = [app.AsyncResult(ticket.job_id) for ticket in tickets]
+
+    for one, asked in zip(results, fields, strict=True):
+        if asked["prompt"] == "BAD":
+            with pytest.raises(Exception, match="NO"):
+                one.get(timeout=20)
+        else:
+            assert (one.id, "yes") == tuple(
+                one.get(timeout=20)[name] for name in ("job_id", "answer")
+            )
+
+    wait_for(lambda: all(client.job(one.id).delivered_at for one in results))
+    assert all(stored(one.id) for one in results)
+
+
+def stored(task_id: str) -> tuple[dict[str, Any], int]:
+    """The copy that Redis keeps of a task's result, and how many seconds it lasts."""
+    key = app.backend.get_key_for_task(task_id)
+    redis = app.backend.client
+    return json.loads(redis.get(key)), redis.ttl(key)
+
+
+@contextmanager
+def told(client: Client) -> Iterator[Callable[[], list[Any]]]:
+    """What is told of results on Redis's channels meanwhile."""
+    with ledger_id.connect(client.settings) as redis, redis.pubsub() as channel:
+        channel.psubscribe("celery-task-meta-*")
+        assert "psubscribe" == wait_for(lambda: channel.get_message(timeout=1.0))["type"]
+        yield lambda: [
+            json.loads(heard["data"])
+            for heard in iter(lambda: channel.get_message(timeout=0.2), None)
+        ]

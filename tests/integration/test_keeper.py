@@ -6,13 +6,14 @@ import dataclasses
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ledger import Ledger, Session, sessions
+from ledger import Ledger, Session, jobs, sessions, workers
 from tasks import keeper as keeping
 from tasks.client import Client
 from tasks.keeper import Keeper, boot_id, pid_namespace, process_is_gone, started
@@ -38,8 +39,12 @@ def settings(home: Path) -> Settings:
 
 
 def keeper(ledger: Ledger, settings: Settings, **more: Any) -> Keeper:
-    """A keeper with short times; `facts`, `on_lost` and times can be given."""
-    told: dict[str, Any] = {"facts": lambda: ("idle", {}), "on_lost": lambda: None}
+    """A keeper with short times; `facts`, `on_lost`, `on_replaced` and times can be given."""
+    told: dict[str, Any] = {
+        "facts": lambda: ("idle", {}),
+        "on_lost": lambda: None,
+        "on_replaced": None,
+    }
     hooks = {name: more.pop(name, default) for name, default in told.items()}
     times = {"renew_s": 0.02, "heartbeat_s": 0.02, **more}
     timing = dataclasses.replace(settings.timing, **times)
@@ -135,6 +140,65 @@ def test_a_lost_session_is_replaced_whatever_becomes_of_its_jobs(
     renewed = row(ledger, made.session).renewed_at
     wait_for(lambda: row(ledger, made.session).renewed_at > renewed)
     made.stop()
+
+
+def test_one_that_finds_its_name_taken_leaves_the_other_alone(
+    ledger: Ledger, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It stops what it ran, says once that it was replaced, and asks for no session again."""
+    said: list[str] = []
+    sleeper = keeper(
+        ledger,
+        settings,
+        lease_s=0.1,
+        on_lost=lambda: said.append("lost"),
+        on_replaced=said.append,
+    )
+    sleeper.open()
+    own = sleeper.session
+    time.sleep(0.2)  # past its lease, as if it were frozen
+    other = keeper(ledger, settings, lease_s=60.0)
+    other.open()
+    before = row(ledger, other.session)
+
+    sleeper.start()
+    wait_for(lambda: not sleeper._thread.is_alive())
+
+    lost, replaced = said
+    assert "lost" == lost
+    assert f"process {os.getpid()} on n" in replaced
+    assert replaced in caplog.text
+    assert own == sleeper.session
+    assert before == row(ledger, other.session)
+    with ledger.read() as tx:
+        assert [other.session] == [one.id for one in sessions.live(tx)]
+        (told,) = workers.list(tx)
+    assert other.session == told.session
+
+
+@pytest.mark.parametrize("flag", ["drain", "stop"])
+def test_what_a_worker_was_told_holds_under_its_next_session(
+    ledger: Ledger, settings: Settings, flag: str
+) -> None:
+    """It only slept for longer than its lease; a new process begins afresh."""
+    made = keeper(ledger, settings)
+    made.open()
+    first = made.session
+    with ledger.write() as tx:
+        workers.set_flag(tx, "w", **{flag: True})
+        sessions.close(tx, first, crashed=False, reason="lease lost")
+    made.start()
+    wait_for(lambda: made.session != first)
+    made.stop()
+    with ledger.read() as tx:
+        assert getattr(jobs.attention(tx, made.session), flag)
+    made.close(crashed=False, reason="stopped")
+
+    anew = keeper(ledger, settings)
+    anew.open()
+
+    with ledger.read() as tx:
+        assert not getattr(jobs.attention(tx, anew.session), flag)
 
 
 def test_it_still_ends_a_worker_that_stands_still(

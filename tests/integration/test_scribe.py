@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -85,6 +86,66 @@ def test_what_was_withdrawn_in_time_is_not_written(scribe: Scribe) -> None:
     kept = scribe.submit(lambda tx: holder(tx, "a"))
     scribe.start()
     assert kept.result(10) is True
+
+
+def test_what_is_patient_is_written_with_the_next_that_is_not(scribe: Scribe) -> None:
+    """In one transaction and in order; till then it waits."""
+    calls: list[list[str]] = []
+
+    def note(tx: Transaction, items: Sequence[str]) -> list[Transaction]:
+        calls.append(list(items))
+        return [tx for _ in items]
+
+    def work(tx: Transaction) -> Transaction:
+        calls.append(["work"])
+        return tx
+
+    scribe.start()
+    patient = [scribe.submit_item(note, name, patience_s=60.0) for name in ("a", "b")]
+    with pytest.raises(TimeoutError):
+        patient[0].result(0.3)
+    hasty = scribe.submit(work)
+
+    written = hasty.result(10)
+    assert [written, written] == [one.result(10) for one in patient]
+    assert [["a", "b"], ["work"]] == calls
+
+
+@pytest.mark.parametrize("patience", [(60.0, 0.3), (0.3, 60.0)])
+def test_what_is_patient_is_written_alone_when_its_patience_is_over(
+    scribe: Scribe, patience: tuple[float, float]
+) -> None:
+    """The first of them that can wait no longer takes the others along."""
+
+    def note(tx: Transaction, items: Sequence[str]) -> list[tuple[Transaction, tuple[str, ...]]]:
+        return [(tx, tuple(items)) for _ in items]
+
+    scribe.start()
+    began = time.monotonic()
+    first, second = (
+        scribe.submit_item(note, name, patience_s=most)
+        for name, most in zip(("first", "second"), patience, strict=True)
+    )
+
+    assert first.result(10) == second.result(10)
+    assert ("first", "second") == first.result(0)[1]
+    assert 0.3 <= time.monotonic() - began
+
+
+def test_patience_ends_when_a_group_is_full(ledger: Ledger) -> None:
+    """As many as share a transaction wait for nothing more."""
+    scribe = Scribe(ledger=ledger, group=2)
+
+    def note(tx: Transaction, items: Sequence[str]) -> Sequence[str]:
+        return items
+
+    scribe.start()
+    patient = [scribe.submit_item(note, name, patience_s=60.0) for name in ("a", "b", "c")]
+
+    assert ["a", "b"] == [one.result(10) for one in patient[:2]]
+    assert not patient[2].done()
+    scribe.stop()
+    assert "c" == patient[2].result(0)
 
 
 def test_stop_writes_what_is_waiting(ledger: Ledger) -> None:

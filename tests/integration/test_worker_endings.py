@@ -10,7 +10,8 @@ import psutil
 
 from ledger import samples
 from routing import list_keys
-from tasks import infer, ledger_id
+from tasks import infer, ledger_id, publish
+from tasks.celery import app
 from tasks.client import Client
 from tests.integration.scripts import SLOW, YES, state_of
 from tests.stack import Worker, wait_for
@@ -92,6 +93,27 @@ def test_a_dead_engine_hands_its_jobs_back_and_exits_1(
     start(script={"rules": [{"answers": [{"text": "yes"}]}]})
     for job in (innocent, culprit):
         assert "yes" == client.wait(job.id, timeout_s=20).answer
+
+
+def test_a_cancel_finds_the_copy_that_runs(start: Start, client: Client) -> None:
+    """Although a second message of the job waits for its places in the same worker."""
+    start(script=SLOW)
+    # Sixteen of twenty places: the second message is taken, and cannot begin.
+    long = infer.delay(model="fake-a", prompt="LONG", policy="fixed:16")
+    wait_for(lambda: state_of(client, long.id) == "running")
+    with ledger_id.connect(client.settings) as redis:
+
+        def in_hand() -> bool:
+            return long.id.encode() in b"".join(redis.hvals("unacked"))  # type: ignore[arg-type]
+
+        publish.send(app, [client.job(long.id)], ledger_uuid=client.ledger.uuid)
+        wait_for(in_hand)
+
+        client.cancel(long.id)
+
+        wait_for(lambda: state_of(client, long.id) == "cancelled", timeout=5)
+        wait_for(lambda: not in_hand())
+    assert 1 == client.job(long.id).fence
 
 
 def test_a_silent_engine_is_noticed_from_its_progress(start: Start, client: Client) -> None:

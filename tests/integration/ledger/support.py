@@ -49,7 +49,7 @@ def begin(ledger: Ledger, worker: str = "worker-1") -> str:
         return open_session(tx, worker)
 
 
-def open_session(tx: Transaction, worker: str = "worker-1") -> str:
+def open_session(tx: Transaction, worker: str = "worker-1", *, again: bool = False) -> str:
     """An open session's id, in this transaction."""
     return sessions.open(
         tx,
@@ -59,6 +59,7 @@ def open_session(tx: Transaction, worker: str = "worker-1") -> str:
         pid_started=12.5,
         pid_namespace="pid:[1]",
         boot_id="boot-1",
+        again=again,
     ).id
 
 

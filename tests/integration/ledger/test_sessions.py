@@ -256,6 +256,26 @@ def test_a_worker_is_told_to_drain_and_to_stop_apart(ledger: Ledger) -> None:
         assert WorkerFlags() == workers.flags(tx, "worker-1") == workers.flags(tx, "unknown")
 
 
+@pytest.mark.parametrize("again", [True, False])
+def test_what_a_worker_was_told_outlives_its_lease_not_its_process(
+    ledger: Ledger, clock: ManualClock, *, again: bool
+) -> None:
+    """A process that lost its session and goes on still drains; one that begins does not."""
+    session = begin(ledger)
+    with ledger.write() as tx:
+        workers.set_flag(tx, "worker-1", drain=True, stop=True)
+    clock.advance(sessions.LEASE_S)
+    with ledger.write() as tx:
+        assert not sessions.renew(tx, session)
+        following = open_session(tx, again=again)
+        seen, (row,) = jobs.attention(tx, following), workers.list(tx)
+        flags = workers.flags(tx, "worker-1")
+
+    assert (again, again) == (seen.drain, seen.stop)
+    assert WorkerFlags(drain=again, stop=again) == flags
+    assert (following, "starting", clock.now) == (row.session, row.state, row.seen_at)
+
+
 def test_silent_workers_are_marked_stale_once(ledger: Ledger, clock: ManualClock) -> None:
     """Those that said they stopped are not, and a heartbeat makes a worker good again."""
     with ledger.write() as tx:

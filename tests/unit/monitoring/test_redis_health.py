@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import redis
 
-from monitoring import RedisEvicts, RedisNoAof, RedisTooOld
-from monitoring.redis_health import RedisFacts, clock_check, problems_of, unreachable
+from monitoring import RedisEvicts, RedisNoAof, RedisTooOld, RedisUnprotected
+from monitoring.redis_health import RedisFacts, clock_check, open_at, problems_of, unreachable
 
 FIT = RedisFacts(
     version="7.4.2",
@@ -53,6 +54,33 @@ def test_a_server_that_cannot_write_its_file_is_refused() -> None:
     (problem,) = problems_of(replace(FIT, aof_write_ok=False))
     assert problem.code == "REDIS_NO_AOF"
     assert "room" in problem.suggested_action
+
+
+def test_a_server_that_serves_whoever_asks_is_refused() -> None:
+    """With where, and how to mend it."""
+    (problem,) = problems_of(replace(FIT, open_at="10.0.0.7"))
+    assert isinstance(problem, RedisUnprotected)
+    assert "10.0.0.7" in problem.message
+    assert "requirepass" in problem.suggested_action
+
+
+@pytest.mark.parametrize(
+    ("url", "where"),
+    [
+        ("redis://127.0.0.1:6379/0", None),
+        ("redis://[::1]:6379/0", None),
+        ("redis://localhost:6379/0", None),
+        ("unix:///run/redis.sock", None),
+        ("redis://:secret@192.0.2.7:6379/0", None),
+        ("redis://user:secret@192.0.2.7:6379/0", None),
+        ("redis://192.0.2.7:6379/0", "192.0.2.7"),
+        ("rediss://192.0.2.7:6379/0", "192.0.2.7"),
+        ("redis://0.0.0.0:6379/0", "0.0.0.0"),
+    ],
+)
+def test_a_password_is_wanted_where_others_can_reach_it(url: str, where: str | None) -> None:
+    """On this machine alone, or behind a password, nobody else can."""
+    assert where == open_at(redis.Redis.from_url(url))
 
 
 @pytest.mark.parametrize("policy", ["allkeys-lru", "volatile-ttl", None])
