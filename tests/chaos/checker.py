@@ -3,9 +3,9 @@
     I1  nothing lost: every accepted job ended, in exactly one way
     I2  legal history: its moves are a path of the published machine, with at most one commit
     I3  one receipt per succeeded job, and none otherwise
-    I4  the counters equal the ledger
-    I5  nothing is left behind
-    I6  everything is bounded
+    I4  the jobs' rows are counted as their moves add up; there is no exporter to check yet
+    I5  nothing is left behind, and no worker ended otherwise than its test said
+    I6  everything is bounded, and a crash counts against a job only if it suffered it alone
 
 Signatures and Merkle proofs of receipts are not checked here yet.
 """
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import json
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,11 +26,17 @@ from ledger.crashes import MAX_CRASHES
 from ledger.endings import MAX_TRIES
 from ledger.sweeps import MAX_DELIVERIES
 from proofs import Receipt, ReceiptInvalid, sha256_digest
+from routing import INGEST
 from tests.chaos.history import ACCEPTED, REFUSED, Past, Row, read
+
+ENDED_S = 15.0
+"""How long after its deadline a job has ended at the latest, while there is a worker at all."""
 
 _ENDED = {str(state) for state in TERMINAL}
 _EDGES = {(source and str(source), str(target)) for source, target in EDGES}
 _RUNNING, _SUCCEEDED = str(State.RUNNING), str(State.SUCCEEDED)
+_QUEUED, _DEAD, _EXPIRED = str(State.QUEUED), str(State.DEAD), str(State.EXPIRED)
+_EARLY_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -162,7 +169,11 @@ def _untrue(row: Row, job: Row, result: Row | None, report: Row | None) -> list[
 
 
 def counters_equal(past: Past) -> Iterator[str]:
-    """I4: what is counted is what the moves add up to."""
+    """I4: what `ledger.jobs.counts` counts is what the moves add up to.
+
+    Both are read from the ledger, which keeps no tally of its own: the one from the jobs' rows, the
+    other from the sequence of changes. What an exporter shows is not checked; there is none yet.
+    """
     models = {row["id"]: row["model"] for row in past.of("jobs")}
     moved = Counter(
         (models[job_id], life[-1]["target"])
@@ -180,20 +191,79 @@ def counters_equal(past: Past) -> Iterator[str]:
 
 
 def nothing_left_behind(past: Past) -> Iterator[str]:
-    """I5: no running job, message, session, lease, process or file stays after the drain."""
+    """I5: no running job, message, session, lease, process or file stays after the drain.
+
+    A message that names a job which has not ended is a violation always. One of a job that has
+    ended is a stale copy, which the ledger refuses; it may stay where the history says that copies
+    were made, and nowhere else. What beat sends to the control queue expires by itself.
+    """
     live = {row["id"] for row in past.of("jobs") if row["state"] not in _ENDED}
     for row in past.of("jobs"):
         if row["state"] == _RUNNING:
             yield f"{row['id']} runs still"
         elif row["id"] not in live and row["delivered_at"] is None:
             yield f"{row['id']} is {row['state']} and nobody was told"
-    for row in past.of("unacked"):
-        for job_id in live.intersection(row["ids"]):
-            yield f"{job_id} is in an unacked message"
+    yield from _left_unacked(past, live)
+    yield from _left_in_queues(past, live)
+    yield from _badly_ended(past)
     yield from _left_open(past)
     for what in ("process", "file"):
         for row in past.of(what):
             yield f"the {what} {row['name']} is there"
+
+
+def _left_unacked(past: Past, live: set[str]) -> Iterator[str]:
+    for row in past.of("unacked"):
+        for job_id in sorted(live.intersection(row["ids"])):
+            yield f"{job_id} is in an unacked message"
+        if row["size"] and not _copied(past):
+            yield f"{row['size']} messages are unacked, and nothing kept workers from their acks"
+
+
+def _left_in_queues(past: Past, live: set[str]) -> Iterator[str]:
+    jobs, lives, copied = past.by("id", "jobs"), past.changes(), _copied(past)
+    left: Counter[str] = Counter()
+    for row in past.of("queue"):
+        name = row["key"].partition("\x06")[0]
+        if name == INGEST or name.startswith(("model.", "gpu.")):
+            left.update(row["ids"])
+            if (nameless := row["size"] - sum(one in jobs for one in row["ids"])) > 0:
+                yield f"{nameless} elements of {name} name no job"
+    for job_id, count in sorted(left.items()):
+        if job_id in live:
+            yield f"{job_id} is {jobs[job_id]['state']} and {count} times in a queue"
+        elif job_id in jobs and not copied:
+            # The last copy was taken out when the job was claimed, if it was.
+            taken = [move["source"] for move in lives[job_id][-1:]] != [_QUEUED]
+            if count > (made := jobs[job_id]["sent_number"] - taken):
+                yield f"{job_id} is {count} times in a queue, where {made} copies may be"
+
+
+def _copied(past: Past) -> list[str]:
+    """Why copies of messages may be about: what the history says, or a fault that makes them."""
+    told = [row["why"] for row in past.of("copied")]
+    told += [harm for row in past.of("broker") for harm in row["harmed"]]
+    told += ["the broker was started again"] * (len(past.by("run_id", "broker")) > 1)
+    # What ends by itself, also with an error, puts back what it has in hand.
+    return told + [f"{row['name']} was killed" for row in past.of("worker") if _killed(row)]
+
+
+def _killed(worker: Row) -> bool:
+    return worker["code"] is not None and worker["code"] < 0
+
+
+def _badly_ended(past: Past) -> Iterator[str]:
+    """Workers that ended with an error; SIGKILL comes from outside, the rest somebody expects."""
+    expected = {(row["pid"], row["code"]) for row in past.of("expected")}
+    begun = {row["pid"] for row in past.of("sessions")}
+    for row in past.of("worker"):
+        code, pid = row["code"], row["pid"]
+        # One that is stopped before it has a session knows nothing yet of an orderly end.
+        good = {0, -signal.SIGKILL} if pid in begun else {0, -signal.SIGKILL, -signal.SIGTERM}
+        if code is None:
+            yield f"the worker {row['name']} has not ended"
+        elif code not in good and not expected & {(pid, code), (None, code)}:
+            yield f"the worker {row['name']} ended with {code}, which nobody has said it may"
 
 
 def _left_open(past: Past) -> Iterator[str]:
@@ -210,7 +280,11 @@ def _left_open(past: Past) -> Iterator[str]:
 
 
 def bounded(past: Past) -> Iterator[str]:
-    """I6: limited crashes, tries and deliveries, nothing late, nothing waiting."""
+    """I6: limited crashes, tries and deliveries, nothing late, nothing waiting.
+
+    Late is what has not ended `ENDED_S` after its deadline. Times in which no worker had a session
+    are not counted: nobody could have ended it.
+    """
     limits = {"crashes": MAX_CRASHES, "tries": MAX_TRIES, "delivery_tries": MAX_DELIVERIES}
     deadlines = {row["id"]: row["deadline"] for row in past.of("jobs")}
     for row in past.of("jobs"):
@@ -225,6 +299,51 @@ def bounded(past: Past) -> Iterator[str]:
         deadline = deadlines.get(row["job_id"])
         if deadline is not None and row["target"] == _RUNNING and row["at"] > deadline:
             yield f"{row['job_id']} was begun {row['at'] - deadline:.1f} s past its deadline"
+        if row["target"] in _ENDED:
+            yield from _untimely(past, row, deadline)
+    yield from _dead_wrongly(past)
+    yield from _counted_wrongly(past)
+
+
+def _untimely(past: Past, end: Row, deadline: float | None) -> Iterator[str]:
+    if end["target"] == _EXPIRED and (deadline is None or end["at"] < deadline - _EARLY_S):
+        yield f"{end['job_id']} is expired before its deadline"
+    elif deadline is not None and (late := past.served(deadline, end["at"])) > ENDED_S:
+        yield f"{end['job_id']} is {end['target']} {late:.1f} s after its deadline"
+
+
+def _dead_wrongly(past: Past) -> Iterator[str]:
+    """A job is dead with its last crash, and for nothing else."""
+    for row in past.of("jobs"):
+        if (row["state"] == _DEAD) != (row["crashes"] >= MAX_CRASHES):
+            yield f"{row['id']} is {row['state']} after {row['crashes']} crashes"
+        error = row["error"] or {}
+        told = (error.get("code"), error.get("details", {}).get("reasons"))
+        if row["state"] == _DEAD and told != ("JOB_DEAD", row["crash_reasons"]):
+            yield f"{row['id']} is dead, and its error says {told[0]} and other reasons"
+
+
+def _counted_wrongly(past: Past) -> Iterator[str]:
+    """A crash counts against a job that was alone in flight; several share it, and are suspects."""
+    alone: dict[str, list[str]] = {}
+    shared: Counter[str] = Counter()
+    crashed = [row for row in past.of("sessions") if row["closed_at"] and row["crashed"]]
+    for session in sorted(crashed, key=lambda row: row["closed_at"]):
+        held = past.in_flight(session)
+        given_back = [row["job_id"] for row in held if row["target"] == _QUEUED]
+        if len(held) > 1:
+            shared.update(given_back)
+        for job_id in given_back if len(held) == 1 else ():
+            alone.setdefault(job_id, []).append(session["reason"])
+    for row in past.of("jobs"):
+        counted, suffered = row["crash_reasons"] or [], alone.get(row["id"], [])
+        if counted != suffered:
+            yield f"{row['id']} suffered {suffered} alone, and {counted} is counted"
+        if shared[row["id"]] != row["shared_crashes"]:
+            told = f"{shared[row['id']]} crashes, and {row['shared_crashes']} are counted"
+            yield f"{row['id']} shared {told}"
+        if shared[row["id"]] and not row["suspect"]:
+            yield f"{row['id']} shared a crash and is no suspect"
 
 
 INVARIANTS = {

@@ -40,19 +40,25 @@ What a home has:
   `client_via`; it can `delay`, `hold`, `swallow`, `reset`, `refuse` and `heal` (`proxy.py`).
   `network.cable()` makes network namespaces and loses packets between them.
 - Inside a worker: `hooked={"redis": 0.005, "ledger": 0.05, "seed": 1}` lets calls succeed and say
-  that they timed out (`hook.py`; `hook.execute_and_timeout` does it to clients). Celery's consumer
-  asks Redis about a hundred times before it consumes, so it never does at a rate of 0.05.
-  `hooked={"trace": True}` fills `engine_calls()`.
+  that they timed out (`hook.py`; `hook.execute_and_timeout` does it to clients). A worker asks
+  Redis a few dozen times before it consumes: at a rate of 0.05 it connects about ten times until it
+  does, and again later on, so give it time. `hooked={"trace": True}` fills `engine_calls()`.
 - The system: `faults.tmpfs`, `faults.fill`, and `faults.clock`, an environment for `env=`.
 
 Jobs submitted past `submit` are only checked for what the ledger says of them: use `tell` to write
-down what their client was told. Keep a quick test under 8 s, or mark it `chaos_slow` (left out of
+down what their client was told. A worker that ends by itself with another code than 0 fails its
+test, unless the test expects it: it asks for that code with `wait_exit`, it has given the engine a
+script over which workers end, it has a worker changed (`hooked`, `deeds`), or it says so with
+`may_end`.
+
+Keep a quick test under 8 s, or mark it `chaos_slow` (left out of
 `make test`), and `chaos_sample` as well where CI shall run it. `THOROUGH` (`conftest.py`) says that
 `make chaos` is at work: take the catalogue's numbers then, and small ones else.
 """
 
 from __future__ import annotations
 
+import signal
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -76,6 +82,25 @@ from tests.stack import wait_for, write_config, write_script
 NewCluster = Callable[..., "Cluster"]
 MODEL = "fake-a"
 YES = {"rules": [{"answers": [{"text": "yes"}]}]}
+_ENDS = {"die": 1, "hang": 1, "hog": -signal.SIGABRT, "block": 1}
+"""With which code a worker ends over what its engine or it itself does."""
+
+
+class AskedWorker(ChaosWorker):
+    """A worker that knows whether its test has asked how it ended."""
+
+    asked = False
+
+    def wait_exit(self, timeout: float = 30.0) -> int:
+        """Wait until it has ended; gives its exit code, for the test to judge."""
+        self.asked = True
+        return super().wait_exit(timeout)
+
+    def stop(self, timeout: float = 30.0) -> int:
+        """SIGTERM, and wait; after that there is one good exit code, whoever asks."""
+        code = super().stop(timeout)
+        self.asked = False
+        return code
 
 
 class Cluster:
@@ -116,7 +141,10 @@ class Cluster:
             "TMPDIR": str(home / "tmp"),
         }
         self.history = History(home / "history.jsonl")
-        self.workers: list[ChaosWorker] = []
+        self.history.record_broker(self.redis())
+        if redis_inside:
+            self.history.note("copied", why="Redis is behind a cable")
+        self.workers: list[AskedWorker] = []
         self.supervised: list[Supervised] = []
         self.proxies: list[Proxy] = []
         self._script: Mapping[str, Any] = {}
@@ -137,6 +165,7 @@ class Cluster:
         place = target or self.broker.unix_socket or self.broker.port
         proxy = Proxy(place)
         self.proxies.append(proxy)
+        self.history.note("copied", why="there is a proxy in front of Redis")
         self._closing.callback(proxy.close)
         return proxy
 
@@ -145,6 +174,15 @@ class Cluster:
     def script(self, script: Mapping[str, Any], *, model: str = MODEL) -> None:
         """Say how the fake engine of workers behaves that start from now on."""
         write_script(self.home, model, script)
+        deeds = [str(rule.get("do")) for rule in script.get("rules", ())]
+        self.may_end(*(_ENDS[deed] for deed in deeds if deed in _ENDS))
+        if script.get("load", {}).get("fails"):
+            self.may_end(1)
+
+    def may_end(self, *codes: int) -> None:
+        """Say that workers of this home may end by themselves with these exit codes."""
+        for code in codes:
+            self.history.note("expected", pid=None, code=code)
 
     def start_worker(
         self,
@@ -162,10 +200,10 @@ class Cluster:
 
         `via` is the proxy through which it reaches Redis, `hooked` what `hook.enable` takes.
         """
-        worker = ChaosWorker(
+        worker = AskedWorker(
             self.home,
             ["--device", "cpu", "--model", model] if options is None else options,
-            {**self.env, **self._changed(via=via, hooked=hooked), **(env or {})},
+            {**self.env, **self._changed(via=via, hooked=hooked, env=env), **(env or {})},
             name=f"{name or f'w{len(self.workers)}'}@testnode",
             inside=inside,
         )
@@ -207,13 +245,26 @@ class Cluster:
         path = self.home / "engine.trace"
         return path.read_text().splitlines() if path.exists() else []
 
-    def _changed(self, *, via: Proxy | None, hooked: Mapping[str, Any] | None) -> dict[str, str]:
-        env = {} if via is None else {"HONEYFLOW_REDIS_URL": via.url}
+    def _changed(
+        self,
+        *,
+        via: Proxy | None,
+        hooked: Mapping[str, Any] | None,
+        env: Mapping[str, str] | None,
+    ) -> dict[str, str]:
+        """The environment of a worker that is changed; what that may do to it is written down."""
+        changed = {} if via is None else {"HONEYFLOW_REDIS_URL": via.url}
         if hooked is not None:
             given = dict(hooked)
             trace = self.home / "engine.trace" if given.pop("trace", False) else None
-            env |= hook.enable(log=self.home / "hook.log", trace=trace, **given)
-        return env
+            changed |= hook.enable(log=self.home / "hook.log", trace=trace, **given)
+            if given.get("redis") or given.get("ledger"):
+                self.may_end(1)
+                self.history.note("copied", why="calls time out that were carried out")
+        # Named as in `deeds`, which builds on this module.
+        deeds = (env or {}).get("HONEYFLOW_CHAOS_DEEDS", "").split(",")
+        self.may_end(*(_ENDS[deed] for deed in deeds if deed in _ENDS))
+        return changed
 
     # Clients
 
@@ -315,6 +366,10 @@ class Cluster:
         if not self.settled:
             self.settled = True
             ending.settle(self, timeout=timeout)
+            for worker in self.workers:
+                if worker.asked:
+                    code = worker.process.poll()
+                    self.history.note("expected", pid=worker.pid, code=code)
         return self.history.path
 
     def close(self) -> None:

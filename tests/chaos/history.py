@@ -1,8 +1,10 @@
 """What happened in one chaos test, as JSON lines in one file: the checker's only input.
 
-While the test runs, what clients submitted and were told. At its end, after the drain: the ledger's
-tables, what Redis holds, the counters, the processes and files that are left. Every line
-says `what` it is of; bytes are base64 and bodies are told by their true digests.
+While the test runs, what clients submitted and were told, which exit codes of workers the test has
+said it expects (`expected`), and why messages may be about more than once (`copied`). At its end,
+after the drain: the ledger's tables, what Redis holds and has been through, the counters, how the
+workers ended, the processes and files that are left. Every line says `what` it is of; bytes are
+base64 and bodies are told by their true digests.
 """
 
 from __future__ import annotations
@@ -29,6 +31,10 @@ Row = dict[str, Any]
 _ID = re.compile(rb'"id\\*": ?\\*"([0-9a-f-]{36})')
 _LEFT_OUT = {"ledger", "bodies", "alembic_version"}
 _OPEN = ("LEDGER_UNAVAILABLE",)
+_HARM = {
+    *("cmdstat_flushall", "cmdstat_flushdb", "cmdstat_client|kill"),
+    *("errorstat_OOM", "errorstat_MISCONF"),
+}
 
 
 class History:
@@ -64,13 +70,22 @@ class History:
         self.note("metrics", counts=counts)
 
     def record_redis(self, client: Any) -> None:
-        """The queues and the unacked messages, by the ids in them."""
+        """The lists and the unacked messages: how many, and the ids in them."""
+        self.record_broker(client)
         for key in sorted(client.keys("*")):
             name = key.decode(errors="replace")
             if client.type(key) == b"list":
-                self.note("queue", key=name, ids=_ids(client.lrange(key, 0, -1)))
+                held = client.lrange(key, 0, -1)
+                self.note("queue", key=name, size=len(held), ids=_ids(held))
             elif name == "unacked":
-                self.note("unacked", ids=_ids(client.hvals(key)))
+                held = client.hvals(key)
+                self.note("unacked", size=len(held), ids=_ids(held))
+
+    def record_broker(self, client: Any) -> None:
+        """Which Redis answers, and what it says was done to it that loses or repeats messages."""
+        seen = {**client.info("commandstats"), **client.info("errorstats")}
+        run_id = client.info("server")["run_id"]
+        self.note("broker", run_id=run_id, harmed=sorted(_HARM.intersection(seen)))
 
     def _write(self, lines: Iterable[Row]) -> None:
         text = "".join(json.dumps(line, default=_plain) + "\n" for line in lines)
@@ -98,6 +113,26 @@ class Past:
         for row in sorted(self.of("changes"), key=lambda row: row["step"]):
             lives.setdefault(row["job_id"], []).append(row)
         return lives
+
+    def in_flight(self, session: Row) -> list[Row]:
+        """The moves by which a session's end gave back what it ran, all in one transaction."""
+        return [
+            row
+            for row in self.of("changes")
+            if (row["source"], row["session"]) == ("running", session["id"])
+            and row["at"] == session["closed_at"]
+            and (row["reason"] == session["reason"] or row["target"] == "cancelled")
+        ]
+
+    def served(self, begin: float, end: float) -> float:
+        """For how many seconds between two moments some worker had a session."""
+        total, reached = 0.0, begin
+        spans = ((row["opened_at"], row["closed_at"] or end) for row in self.of("sessions"))
+        for opened, closed in sorted(spans):
+            first, last = max(opened, reached), min(closed, end)
+            if last > first:
+                total, reached = total + last - first, last
+        return total
 
 
 def read(path: Path) -> Past:

@@ -20,7 +20,10 @@ RECLAIM_S = 4.0
 @pytest.mark.timeout(900)
 @fault("T01", "kill -9 of a worker's process group mid-job", required="<= 4 s, lost 0, twice 0")
 def test_a_killed_workers_jobs_go_on_within_its_lease(cluster: NewCluster, report: Report) -> None:
-    """Each kill hits running jobs; whoever is left begins them again before lease and sweep end."""
+    """Each kill hits running jobs; whoever is left begins them all again before the time is over.
+
+    The last of them counts, though those that crashed together are suspects and take turns.
+    """
     home = cluster()
     home.script({"rules": [{"answers": [{"text": "yes"}], "first_token_s": 0.6}]})
     kept = [home.supervise(ready=False) for _ in range(2)]
@@ -42,18 +45,18 @@ def test_a_killed_workers_jobs_go_on_within_its_lease(cluster: NewCluster, repor
         home.wait_all(asked, timeout=30)
 
     commits = [[str(move.target) for move in home.changes(one)].count("succeeded") for one in ids]
+    twice = sum(number > 1 for number in commits)
+    report(f"{max(waits):.1f} s over {kills} kills, lost {home.lost(ids)}, twice {twice}")
     assert [1] * len(ids) == commits
-    report(f"{max(waits):.1f} s over {kills} kills, lost {home.lost(ids)}, twice 0")
     assert max(waits) <= RECLAIM_S
 
 
 def _reclaimed(home: Cluster, ids: list[str]) -> float:
-    """Seconds until one of these jobs, which were held, was claimed again; 0 if all had ended."""
+    """Seconds until the last of these jobs, which were held, was claimed again; ended ones are."""
     killed = time.monotonic()
 
     def claimed() -> bool:
-        rows = [home.job(one) for one in ids]
-        return any(row.fence > 1 for row in rows) or all(row.ended for row in rows)
+        return all(row.fence > 1 or row.ended for row in map(home.job, ids))
 
     wait_for(claimed, 3 * RECLAIM_S, home.tail)
     return time.monotonic() - killed
@@ -86,15 +89,15 @@ def test_a_stopped_worker_finishes_or_hands_back(cluster: NewCluster, report: Re
     code = first.wait_exit(10)
     home.wait_all([short, long, *later])
 
-    assert (0, "succeeded") == (code, home.state(short))
-    assert session == home.job(short).session
     given, begun = (
         next(move for move in home.changes(long) if move.step == step).at for step in (3, 4)
     )
+    report(f"exit {code}, handed back after {given - stopped:.1f} s, begun {begun - given:.2f} s")
+    assert (0, "succeeded") == (code, home.state(short))
+    assert session == home.job(short).session
     assert ("queued", "drain") == (home.changes(long)[2].target, home.changes(long)[2].reason)
     assert (2, 0, 0) == (home.job(long).fence, home.job(long).tries, home.job(long).crashes)
-    assert {session} != {home.job(one).session for one in later}
-    report(f"exit {code}, handed back after {given - stopped:.1f} s, begun {begun - given:.2f} s")
+    assert session not in {home.job(one).session for one in later}
     assert begun - given <= 2.0
 
 
@@ -122,6 +125,6 @@ def test_a_worker_that_wakes_up_runs_what_it_finds(cluster: NewCluster, report: 
         home.wait_all(asked, timeout=20)
         waits.append(time.monotonic() - woken)
 
-    assert {1} == {home.job(one).fence for one in ids}
     report(f"done after {max(waits):.1f} s, lost {home.lost(ids)}")
+    assert {1} == {home.job(one).fence for one in ids}
     assert max(waits) <= 10.0
