@@ -18,6 +18,14 @@ from tasks.errors import HoneyflowError, RequestInvalid
 app = typer.Typer(no_args_is_help=True)
 
 
+class QuarantineUnknown(HoneyflowError):
+    """There is no such element in quarantine."""
+
+    code = "QUARANTINE_UNKNOWN"
+    http_status = 404
+    suggested_action = "Look at `honeyflow quarantine list`."
+
+
 @app.command(name="list")
 def list_kept(
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many.")] = 20,
@@ -50,11 +58,7 @@ def show(number: Annotated[int, typer.Argument(help="Its id, from the list.")]) 
     with wiring.client().ledger.read() as tx:
         row = quarantine.get(tx, number)
     if row is None:
-        raise HoneyflowError(
-            f"There is no {number} in quarantine.",
-            code="QUARANTINE_UNKNOWN",
-            suggested_action="Look at `honeyflow quarantine list`.",
-        )
+        raise QuarantineUnknown(f"There is no {number} in quarantine.")
     sys.stdout.buffer.write(row.data)
 
 

@@ -22,6 +22,12 @@ MAX_ROWS = 10_000
 MAX_BYTES = 64 * 1024
 """How much is kept of each."""
 
+MAX_DETAIL_CHARS = 1_000
+"""How much is kept of the sentence that says what is wrong with one."""
+
+MAX_NAME_CHARS = 255
+_MAX_ID = 2**63 - 1
+
 _INSERT = sa.insert(quarantine).returning(quarantine.c.id)
 
 
@@ -48,16 +54,29 @@ _DROP_ALL = sa.delete(quarantine)
 _TOTALS = sa.select(quarantine_totals).order_by(quarantine_totals.c.reason)
 
 
-def add(tx: Transaction, *, queue: str, reason: str, detail: str, data: bytes, worker: str) -> int:
-    """Keep a message and count it; gives its number. What came 10,000 before it is deleted."""
-    reason = cleaned(reason)
+def add(
+    tx: Transaction,
+    *,
+    queue: str,
+    reason: str,
+    detail: str,
+    data: bytes,
+    worker: str,
+    size: int | None = None,
+    digest: str | None = None,
+) -> int:
+    """Keep a message and count it; gives its number. What came 10,000 before it is deleted.
+
+    `size` and `digest` are those of the whole message, where `data` is only its beginning.
+    """
+    reason = cleaned(reason[:MAX_NAME_CHARS])
     kept = {
         "at": tx.now,
-        "queue": cleaned(queue),
+        "queue": cleaned(queue[:MAX_NAME_CHARS]),
         "reason": reason,
-        "detail": detail,
-        "digest": bodies.digest_of(data),
-        "size": len(data),
+        "detail": detail[:MAX_DETAIL_CHARS],
+        "digest": digest or bodies.digest_of(data),
+        "size": len(data) if size is None else size,
         "data": data[:MAX_BYTES],
         "worker": cleaned(worker),
     }
@@ -75,7 +94,9 @@ def list(  # noqa: A001 - callers read quarantine.list
 
 
 def get(tx: Transaction, id: int) -> QuarantineRow | None:  # noqa: A002 - column
-    """One message."""
+    """One message; None if there is none of that number, however large it is."""
+    if abs(id) > _MAX_ID:
+        return None
     row = tx.row(_GET, {"the_id": id})
     return None if row is None else QuarantineRow(**row)
 
@@ -84,7 +105,8 @@ def drop(tx: Transaction, ids: Sequence[int] | None) -> int:
     """Delete these messages, or all for None; gives how many there were."""
     if ids is None:
         return tx.execute(_DROP_ALL).rowcount
-    return tx.execute(_DROP, {"ids": builtins.list(ids)}).rowcount if ids else 0
+    known = [number for number in ids if abs(number) <= _MAX_ID]
+    return tx.execute(_DROP, {"ids": known}).rowcount if known else 0
 
 
 def totals(tx: Transaction) -> dict[str, int]:

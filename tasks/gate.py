@@ -15,24 +15,30 @@ from typing import Any
 
 from kombu.utils.json import dumps
 
-from ledger import Ledger, LedgerError, quarantine
-from tasks import messages, signing
+from ledger import InvalidValue, Ledger, LedgerError, Transaction, bodies, quarantine
+from tasks import messages, settings, signing
 from tasks.messages import Flaw
 
 logger = logging.getLogger(__name__)
 
 MAX_WAITING = 2_000
+MAX_WAITING_BYTES = 32 * 2**20
+"""How much of them is held in memory: of each no more than quarantine keeps."""
 GROUP = 200
 """How many elements are written in one transaction, if so many wait: a flood comes faster."""
 _PAUSE_S = 1.0
 
+_started: list[Gate] = []
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Kept:
-    """One element of a queue's list that is no message."""
+    """The beginning of an element that is no message, with the size and the digest of all of it."""
 
     queue: str
-    raw: bytes
+    data: bytes
+    size: int
+    digest: str
     flaw: Flaw
 
 
@@ -46,18 +52,24 @@ class Gate:
         self._worker = worker
         self._queues = frozenset(queues)
         self._keys = keys
-        self._waiting: queue.Queue[_Kept | None] = queue.Queue(maxsize=MAX_WAITING)
+        self._max_bytes = messages.room_for(settings.load().limits.max_request_bytes)
+        self._waiting: queue.SimpleQueue[_Kept | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._held = 0
+        self._held_bytes = 0
+        self._dropped = 0
         self._thread = threading.Thread(target=self._run, name="quarantine", daemon=True)
         self._stopping = threading.Event()
 
     def start(self) -> None:
-        """Start writing."""
+        """Start writing; from now on this is the gate of this process."""
         self._thread.start()
+        _started[:] = [self]
 
     def stop(self) -> None:
         """Write what waits, for a few seconds at most, and stop."""
         self._stopping.set()
-        self._put(None)
+        self._waiting.put(None)
         self._thread.join(timeout=5)
 
     def admits(self, name: str, raw: bytes) -> bool:
@@ -65,7 +77,7 @@ class Gate:
         if name not in self._queues:
             # An event or an answer; what is wrong with it beyond that, the transport survives.
             return messages.is_json(raw)
-        found = messages.read(raw)
+        found = messages.read(raw, max_bytes=self._max_bytes)
         if isinstance(found, Flaw):
             self.keep(name, raw, found)
             return False
@@ -76,8 +88,18 @@ class Gate:
 
     def keep(self, name: str, raw: bytes, flaw: Flaw) -> None:
         """Put something that came out of a queue into quarantine."""
-        logger.error("queue %s: %s: %s", name, flaw.reason, flaw.detail)
-        self._put(_Kept(queue=name, raw=raw, flaw=flaw))
+        detail = flaw.detail[: quarantine.MAX_DETAIL_CHARS]
+        name = name[: quarantine.MAX_NAME_CHARS]
+        logger.error("queue %s: %s: %s", name, flaw.reason, detail)
+        kept = _Kept(
+            queue=name,
+            data=raw[: quarantine.MAX_BYTES],
+            size=len(raw),
+            digest=bodies.digest_of(raw),
+            flaw=Flaw(reason=flaw.reason, detail=detail),
+        )
+        if self._has_room_for(kept):
+            self._waiting.put(kept)
 
     def keep_message(self, message: Any, reason: str, detail: str) -> None:
         """Put a message that Celery has read already into quarantine."""
@@ -85,11 +107,18 @@ class Gate:
         raw = dumps(getattr(message, "_raw", None)).encode(errors="replace")
         self.keep(str(delivery.get("routing_key")), raw, Flaw(reason=reason, detail=detail))
 
-    def _put(self, kept: _Kept | None) -> None:
-        try:
-            self._waiting.put_nowait(kept)
-        except queue.Full:
-            logger.critical("quarantine is full while the ledger is away; an element is dropped")
+    def _has_room_for(self, kept: _Kept) -> bool:
+        with self._lock:
+            size = self._held_bytes + len(kept.data)
+            if self._held < MAX_WAITING and size <= MAX_WAITING_BYTES:
+                self._held += 1
+                self._held_bytes = size
+                return True
+            self._dropped += 1
+            first = self._dropped == 1
+        if first:
+            logger.critical("quarantine is full while the ledger is away; elements are dropped")
+        return False
 
     def _run(self) -> None:
         last = False
@@ -98,29 +127,59 @@ class Gate:
             while group[-1] is not None and len(group) < GROUP and not self._waiting.empty():
                 group.append(self._waiting.get())
             last = group[-1] is None
-            self._write([kept for kept in group if kept is not None])
+            found = [kept for kept in group if kept is not None]
+            self._write(found)
+            with self._lock:
+                self._held -= len(found)
+                self._held_bytes -= sum(len(kept.data) for kept in found)
+            self._tell_dropped()
 
     def _write(self, group: Sequence[_Kept]) -> None:
         while group and not self._written(group):
             if self._stopping.wait(_PAUSE_S):
+                self._count_dropped(len(group))
                 return
 
     def _written(self, group: Sequence[_Kept]) -> bool:
         try:
             with self._ledger.write() as tx:
                 for kept in group:
-                    quarantine.add(
-                        tx,
-                        queue=kept.queue,
-                        reason=kept.flaw.reason,
-                        detail=kept.flaw.detail,
-                        data=kept.raw,
-                        worker=self._worker,
-                    )
-        except LedgerError as error:
-            logger.warning("quarantine waits for the ledger: %s", error)
-            if error.retriable:
-                return False
+                    self._add(tx, kept)
+        except InvalidValue as error:
+            # None of them should be one that the ledger cannot hold: look for it.
+            logger.exception("quarantine cannot hold %d element(s)", len(group), exc_info=error)
+            if len(group) == 1:
+                self._count_dropped(1)
             for kept in group if len(group) > 1 else ():
                 self._write([kept])
+        except LedgerError as error:
+            logger.warning("quarantine waits for the ledger: %s", error)
+            return False
         return True
+
+    def _add(self, tx: Transaction, kept: _Kept) -> None:
+        quarantine.add(
+            tx,
+            queue=kept.queue,
+            reason=kept.flaw.reason,
+            detail=kept.flaw.detail,
+            data=kept.data,
+            size=kept.size,
+            digest=kept.digest,
+            worker=self._worker,
+        )
+
+    def _count_dropped(self, number: int) -> None:
+        with self._lock:
+            self._dropped += number
+
+    def _tell_dropped(self) -> None:
+        with self._lock:
+            dropped, self._dropped = self._dropped, 0
+        if dropped:
+            logger.critical("%d element(s) did not get into quarantine and are dropped", dropped)
+
+
+def this_gate() -> Gate | None:
+    """The gate of this process, if it is a worker."""
+    return _started[-1] if _started else None

@@ -3,7 +3,7 @@
 Any worker enters such a message in the ledger, with the canvas it carries, acks it, and sends the
 job's own message to the model's queue. Its times become columns: `strategy` takes them out of the
 message before Celery would hold it back in memory. A request that is wrong ends as a failed job, so
-that whoever waits is told; a message that cannot be entered now goes back to its queue.
+that whoever waits is told; what cannot be entered at all is in `tasks/unentered.py`.
 """
 
 from __future__ import annotations
@@ -15,15 +15,14 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from celery import Celery, Task
-from celery.worker import state as worker_state
 from celery.worker.request import Request
 from celery.worker.strategy import default
 from kombu.utils.json import object_hook
 
-from ledger import Job, LedgerError, NewJob, Transaction, jobs
-from tasks import canvas, messages, publish, refusals, submission
+from ledger import InvalidValue, Job, LedgerError, NewJob, Transaction, jobs
+from tasks import canvas, messages, publish, refusals, submission, unentered
 from tasks.client import Client
-from tasks.errors import HoneyflowError, RequestInvalid
+from tasks.errors import HoneyflowError, JobNotFound
 from tasks.messages import INFER
 
 logger = logging.getLogger(__name__)
@@ -66,25 +65,32 @@ def _typed(value: Any) -> Any:
 
 def enter(client: Client, request: Request) -> None:
     """Enter one stock message in the ledger and send its job on."""
-    try:
-        draft = _draft(client, request)
-    except Exception as error:
-        _refuse(client, request, error)
-        return
-    try:
-        entered = _write(client, lambda tx: jobs.submit(tx, [draft]))
-    except LedgerError as error:
-        _not_written(client, request, error)
-    else:
-        _settle(client, request, [job for job in entered if job.state == "queued"])
+    unentered.account_for(_enter, client, request)
 
 
 def send_on(client: Client, request: Request) -> None:
     """Send a job's message again, to its own queue: it came to a worker without an engine."""
+    unentered.account_for(_send_on, client, request)
+
+
+def _enter(client: Client, request: Request) -> None:
+    try:
+        draft = _draft(client, request)
+    except Exception as error:
+        if not unentered.is_its_own(error):
+            raise
+        _refuse(client, request, unentered.refusal_of(error))
+        return
+    entered = _write(client, lambda tx: jobs.submit(tx, [draft]))
+    _settle(client, request, [job for job in entered if job.state == "queued"])
+
+
+def _send_on(client: Client, request: Request) -> None:
     try:
         job = client.job(request.id)
-    except HoneyflowError as error:
-        _not_written(client, request, error)
+    except JobNotFound as error:
+        unentered.keep(request, "JOB_UNKNOWN", error.message)
+        _settle(client, request, [])
     else:
         _settle(client, request, [job] if job.state == "queued" else [])
 
@@ -117,43 +123,32 @@ def _columns(request: Request) -> dict[str, Any]:
     }
 
 
-def _refuse(client: Client, request: Request, error: Exception) -> None:
-    """End a wrong request as a failed job, or, where it cannot be a job, tell its sender."""
-    refusal = _refusal(error)
+def _refuse(client: Client, request: Request, refusal: HoneyflowError) -> None:
+    """End a wrong request as a failed job.
+
+    Raises:
+        HoneyflowError: the refusal, where nothing of the message can be a job.
+    """
     try:
         job_id = str(uuid.UUID(request.id))
         columns = _columns(request)
-    except Exception:
-        logger.warning("the message with the id %.80r cannot become a job: %s", request.id, refusal)
-        client.app.backend.mark_as_failure(request.id, refusal)
-        _settle(client, request, [])
-        return
+    except Exception as error:
+        raise refusal from error
     fields = request.kwargs if isinstance(request.kwargs, Mapping) else {}
     try:
         job = refusals.enter(
             client, job_id=job_id, fields=fields, error=refusal, origin="message", **columns
         )
-    except LedgerError as unwritten:
-        _not_written(client, request, unwritten)
-        return
-    logger.info("job %s was refused: %s", job_id, refusal.code)
+    except InvalidValue as error:
+        raise refusal from error
+    logger.info("job %s was refused: %s", job.id, refusal.code)
     try:
         canvas.continue_from(client.app, client, job)
         _write(client, lambda tx: jobs.mark_delivered(tx, [job.id]))
     except Exception as undelivered:
         # Not lost: the reconciler delivers what has no delivered_at.
-        logger.warning("job %s is refused but not delivered yet: %s", job_id, undelivered)
+        logger.warning("job %s is refused but not delivered yet: %s", job.id, undelivered)
     _settle(client, request, [])
-
-
-def _refusal(error: Exception) -> HoneyflowError:
-    if isinstance(error, HoneyflowError):
-        return error
-    logger.info("a message cannot be read", exc_info=error)
-    return RequestInvalid(
-        f"The message is not one of tasks.infer: {error}.",
-        suggested_action="Send keyword arguments that are the fields of a request.",
-    )
 
 
 def _write(client: Client, operation: Callable[[Transaction], T]) -> T:
@@ -169,23 +164,10 @@ def _write(client: Client, operation: Callable[[Transaction], T]) -> T:
     raise AssertionError("the last try returns or raises")
 
 
-def _not_written(client: Client, request: Request, error: LedgerError | HoneyflowError) -> None:
-    """Give the message back to its queue for a better moment; drop it if there can be none."""
-    if not error.retriable:
-        # Such as a second request under an id: the first one's sender waits under it.
-        logger.error("message %.80r is dropped: %s", request.id, error)
-        _settle(client, request, [])
-        return
-    logger.warning("message %.80r goes back to its queue: %s", request.id, error)
-    request.reject(requeue=True)
-    worker_state.task_ready(request)
-
-
 def _settle(client: Client, request: Request, queued: list[Job]) -> None:
     """Send what is due, then ack: in the other order a crash in between would wait for a sweep."""
     publish.send(client.app, queued, ledger_uuid=client.ledger.uuid)
-    request.acknowledge()
-    worker_state.task_ready(request)
+    unentered.let_go(request)
 
 
 def _priority(header: dict[str, Any]) -> int:

@@ -2,8 +2,11 @@
 
 A message is only a job's id, and the ledger decides what it may do; with keys configured a worker
 takes none that has not been put into this queue by somebody who holds one. The signature (HMAC,
-RFC 2104, over SHA-256) covers the queue, the task's name, the id, the copy's number, the ledger,
-the body and the time. Whether a copy is fresh the ledger knows: a replayed one is stale.
+RFC 2104, over SHA-256) covers the queue, every header, the body and how it is encoded, the
+properties that Celery acts on, and the time. Whether a copy of a job's message is fresh the ledger
+knows: a replayed one is stale.
+
+Not covered is that a message was delivered before, which kombu notes in it when it puts it back.
 """
 
 from __future__ import annotations
@@ -17,16 +20,27 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from kombu.utils.json import dumps
+
 from tasks.errors import SettingsInvalid
-from tasks.messages import HEADER, Flaw
+from tasks.messages import Flaw
 
 SIGNATURE = "honeyflow_signature"
-VERSION = 1
+VERSION = 2
+"""The first one covered less; whoever signs by it is not believed."""
 MIN_KEY_BYTES = 32
 MAX_AGE_S = 86_400.0
-"""How old a signature may be; whatever waits longer is sent again by the reconciler."""
+"""How old a signature may be.
+
+A job's message that waits longer is sent again, and signed anew, by the reconciler; that of an
+ordinary task, or of a sender without the ledger, goes to quarantine.
+"""
 AHEAD_S = 300.0
 """How far a sender's clock may be ahead."""
+_UNSIGNED = (SIGNATURE, "redelivered")
+_PROPERTIES = ("priority", "reply_to", "correlation_id", "body_encoding")
+_PLACES = ("exchange", "routing_key")
+_KINDS = ("content-type", "content-encoding")
 
 
 class Keys:
@@ -50,7 +64,10 @@ class Keys:
             return Flaw(reason="SIGNATURE_MISSING", detail="the message is not signed")
         told = {name: given.get(name) for name in ("v", "key", "at")}
         key = self._keys.get(str(told["key"]))
-        if told["v"] != VERSION or key is None:
+        if told["v"] != VERSION:
+            detail = f"version {told['v']!r:.40} of signatures is not known"
+            return Flaw(reason="SIGNATURE_INVALID", detail=detail)
+        if key is None:
             return Flaw(reason="SIGNATURE_INVALID", detail=f"key {told['key']!r:.40} is not known")
         # As bytes: of texts only those in ASCII can be compared.
         mac = str(given.get("mac")).encode(errors="replace")
@@ -93,16 +110,28 @@ def _read(file: Path) -> bytes:
 
 
 def _mac(key: bytes, queue: str, message: Mapping[str, Any], told: Mapping[str, Any]) -> str:
-    headers = message["headers"]
-    signed = [
-        told["v"],
-        told["key"],
-        told["at"],
-        queue,
-        headers.get("task"),
-        headers.get("id"),
-        headers.get(HEADER),
-        hashlib.sha256(str(message.get("body")).encode(errors="surrogatepass")).hexdigest(),
-    ]
-    data = json.dumps(signed, sort_keys=True, separators=(",", ":")).encode()
-    return hmac.new(key, data, hashlib.sha256).hexdigest()
+    body = str(message.get("body")).encode(errors="surrogatepass")
+    signed = [told["v"], told["key"], told["at"], queue, hashlib.sha256(body).hexdigest()]
+    return hmac.new(key, _canonical([*signed, _covered(message)]), hashlib.sha256).hexdigest()
+
+
+def _covered(message: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a message beside its body decides what is done with it, and with its answer."""
+    headers, properties = message["headers"], message.get("properties") or {}
+    place = properties.get("delivery_info") or {}
+    return {
+        "headers": {name: value for name, value in headers.items() if name not in _UNSIGNED},
+        "properties": {name: properties.get(name) for name in _PROPERTIES},
+        "place": {name: place.get(name) for name in _PLACES},
+        "content": {name: message.get(name) for name in _KINDS},
+    }
+
+
+def _canonical(value: Any) -> bytes:
+    """The same bytes for a message that is about to be sent and for one that was received.
+
+    Headers may hold what only kombu makes JSON of, such as a time; and keys are texts, in their
+    order as texts, only once they are JSON.
+    """
+    plain = json.loads(dumps(value))
+    return json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()

@@ -10,18 +10,21 @@ import copy
 import json
 import os
 import pickle
+import re
 import uuid
 from dataclasses import replace
 from typing import Any
 
 from celery import Celery
 
-from ledger import Job, jobs
+from ledger import Job, jobs, quarantine
 from routing import list_keys
 from tasks import publish
 from tests.chaos.harness import Cluster
 
 SPARE = "spare"
+_UUID = re.compile("[0-9a-f]{8}-[0-9a-f-]{27}")
+_RAN = re.compile(r"\[([0-9a-f-]{36})\] succeeded")
 Envelope = dict[str, Any]
 
 
@@ -65,6 +68,11 @@ def bent(message: Envelope, **changes: Any) -> Envelope:
     return {**made, **changes}
 
 
+def under(task_id: str, message: Envelope) -> Envelope:
+    """A message under another id, with a tag of its own, by which Redis knows it."""
+    return bent(message, headers={"id": task_id}, properties={"delivery_tag": task_id})
+
+
 def without(message: Envelope, *path: str) -> Envelope:
     """A message that lacks one member."""
     made = place = copy.deepcopy(message)
@@ -84,6 +92,39 @@ def waiting(home: Cluster, *queues: str) -> int:
     with home.broker.client() as client:
         listed: int = sum(client.llen(key) for queue in queues for key in list_keys(queue))  # type: ignore[misc]
         return listed + int(client.hlen("unacked"))  # type: ignore[arg-type]
+
+
+def odd_canvases() -> list[Any]:
+    """What a stock message may say that comes next, and no ledger can hold or nobody can read."""
+    later = {"task": "tasks.infer", "args": [], "kwargs": {}, "options": {"task_id": "later"}}
+    values = (float("nan"), float("inf"), "\0", "\ud800", 2**70, [[float("nan")]])
+    steps = [{**later, "kwargs": {"model": "fake-a", "temperature": value}} for value in values]
+    names = ("chain", "callbacks", "errbacks")
+    return [
+        *({name: [step]} for name in names for step in steps),
+        *({"chord": step} for step in steps),
+        *({name: value} for name in (*names, "chord") for value in (7, "odd", [7], {"a": 1})),
+        *([], [7], 7, "odd", None, {"chord": {"chord_size": float("nan")}}),
+    ]
+
+
+def accounts(home: Cluster, log: str, ids: set[str]) -> dict[str, set[str]]:
+    """Of the messages under these ids, which are where: nothing that came out of a queue vanishes.
+
+    A message may be in more than one place, as one that was kept and whose sender was told.
+    """
+    with home.client.ledger.read() as tx:
+        rows = quarantine.list(tx, quarantine.MAX_ROWS)
+        entered_ids = {job.id for job in jobs.list(tx, limit=100_000)}
+    with home.broker.client() as client:
+        raw = {one: client.get(f"celery-task-meta-{one}") for one in ids}
+    results = {one: json.loads(meta)["status"] for one, meta in raw.items() if meta}  # type: ignore[arg-type]
+    return {
+        "in quarantine": {one for row in rows for one in _UUID.findall(row.data.decode())} & ids,
+        "jobs": entered_ids & ids,
+        "told of the failure": {one for one in results if results[one] in ("FAILURE", "REVOKED")},
+        "ordinary tasks that ran": set(_RAN.findall(log)) & ids,
+    }
 
 
 def garbage(ours: Envelope, stock: Envelope) -> list[bytes]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import pickle
+import time
 import uuid
 from pathlib import Path
 from typing import Any
 
-from celery import Celery
+import pytest
+from celery import Celery, chain
 
 from ledger import jobs, quarantine
 from tasks import payloads
@@ -79,29 +81,103 @@ def test_garbage_goes_to_quarantine(cluster: NewCluster, report: Report) -> None
     wait_for(lambda: 0 == messages.waiting(home, "model.fake-a", "celery"))
 
 
-@fault("T70", "odd values in Celery's own headers", required="0 exits, good done")
+ODD: list[Any] = [
+    *(7, -1, True, "odd", "\x00", "x\ud800", "x" * 300, [1, [2]], {"a": {"b": 1}}, [["x"]]),
+    *(2**31, 2**70, float("nan"), float("inf"), [float("nan"), None]),
+]
+
+
+@fault("T70", "odd values in Celery's own headers", required="0 exits, all accounted for")
 def test_odd_headers_end_no_worker(cluster: NewCluster, report: Report) -> None:
-    """What Celery reads out of a message may be of any type."""
+    """What Celery reads out of a message may be of any type, and no message vanishes over it."""
     home = cluster()
     home.script(YES)
     worker = home.start_worker()
     stock = messages.stock_message(home, "tasks.infer", model="fake-a", prompt="x")
     bare = messages.stock_message(home, "tasks.sweep_workers")
     names = [name for name in bare["headers"] if name not in ("task", "id")]
-    sent = 0
+    more = ("stamps", "stamped_headers", "headers", "redelivered", "callbacks", "chain", "chord")
+    sent: dict[str, str] = {}
 
-    for name in (*names, "stamps", "stamped_headers", "headers", "redelivered", "callbacks"):
-        for value in (7, "odd", [1, [2]], {"a": {"b": 1}}, True, [["x"]], 2**70, "\x00"):
+    for name in (*names, *more):
+        for value in ODD:
             for message in (bare, stock):
-                changed = messages.bent(message, headers={name: value, "id": str(uuid.uuid4())})
-                messages.put(home, "celery", changed)
-                sent += 1
+                task_id = str(uuid.uuid4())
+                made = messages.bent(message, headers={name: value})
+                messages.put(home, "celery", messages.under(task_id, made))
+                sent[task_id] = f"{message['headers']['task']} with {name} = {value!r:.40}"
+    for canvas in messages.odd_canvases():
+        task_id = str(uuid.uuid4())
+        body = messages.encoded(json.dumps([[], {"model": "fake-a", "prompt": "x"}, canvas]))
+        messages.put(home, "celery", messages.under(task_id, messages.bent(stock, body=body)))
+        sent[task_id] = f"tasks.infer with {canvas!r:.80}"
     good = home.submit(1)
     home.wait_all(good)
-    wait_for(lambda: 0 == messages.waiting(home, "celery", "model.fake-a"), 20, home.tail)
+    wait_for(lambda: 0 == messages.waiting(home, "celery", "model.fake-a"), 60, home.tail)
+    lost = set(sent)
 
-    report(f"{int(not worker.alive)} exits after {sent} messages, {sum(kept(home).values())} kept")
+    def accounted() -> bool:
+        lost.difference_update(*messages.accounts(home, worker.text(), lost).values())
+        return not lost
+
+    wait_for(accounted, 20, lambda: f"{[sent[one] for one in lost]}")
+    found = messages.accounts(home, worker.text(), set(sent))
+    told = ", ".join(f"{len(ids)} {name}" for name, ids in found.items())
+    report(f"{int(not worker.alive)} exits, {len(sent)} sent: {told}; {len(lost)} lost")
     assert worker.alive
+
+
+@fault("T70", "a stock message that no ledger can hold", required="kept, and its sender told")
+@pytest.mark.parametrize("place", ["a later step", "a callback", "an error callback"])
+def test_what_cannot_be_stored_is_told_to_its_sender(
+    cluster: NewCluster, report: Report, place: str
+) -> None:
+    """JSON that Celery writes and no database takes; whoever waits for the last step learns it."""
+    home = cluster()
+    home.script(YES)
+    home.start_worker()
+    stock = Celery(broker=home.broker.url, backend=home.broker.url, set_as_current=False)
+    fields = {"model": "fake-a", "prompt": "x", "policy": "fixed:1"}
+    good = stock.signature("tasks.infer", kwargs=fields)
+    bad = stock.signature("tasks.infer", kwargs={**fields, "temperature": float("nan")})
+    call = {
+        "a later step": chain(good, bad, good.clone(), app=stock),
+        "a callback": good.clone(link=[bad]),
+        "an error callback": good.clone(link_error=[bad]),
+    }[place]
+
+    asked = call.apply_async()
+    with pytest.raises(Exception, match="cannot be stored"):
+        asked.get(timeout=20)
+    wait_for(lambda: {"INVALID_VALUE": 1} == kept(home), 5, lambda: f"{kept(home)}")
+    report(f"told, {kept(home)}")
+    stock.close()
+
+
+@fault("T31", "the ledger's file is away while stock messages come", required="lost 0")
+def test_stock_messages_outlive_a_ledger_that_is_gone(cluster: NewCluster, report: Report) -> None:
+    """They go back to their queue, slowly, although the ledger says that no second try helps."""
+    home = cluster()
+    home.script(YES)
+    worker = home.start_worker()
+    ledger = home.home / "data" / "ledger.db"
+    stock = messages.stock_message(home, "tasks.infer", model="fake-a", prompt="x")
+    ids = [str(uuid.uuid4()) for _ in range(6)]
+    away = ledger.rename(ledger.with_name("away.db"))
+
+    for task_id in ids:
+        messages.put(home, "celery", messages.under(task_id, stock))
+    wait_for(lambda: "goes back to its queue" in worker.text(), 20, home.tail)
+    time.sleep(3)
+    turns = worker.text().count("goes back to its queue")
+    away.rename(ledger)
+    if not worker.alive:
+        home.start_worker()
+    home.tell(ids, ACCEPTED)
+    home.wait_all(ids, timeout=30)
+
+    report(f"lost {home.lost(ids)} of {len(ids)}, {turns} times put back in 3 s")
+    assert turns < 30
 
 
 @fault("T70", "garbage on the channels of events and commands", required="0 exits, good done")

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable
 
 import pytest
+from celery import Celery
 from click.testing import Result
 from typer.testing import CliRunner
 
@@ -14,6 +15,7 @@ from cli.main import app
 from ledger import quarantine
 from tasks import infer, ledger_id
 from tasks.client import Client
+from tasks.errors import HoneyflowError
 from tests.integration.scripts import YES
 from tests.stack import Worker, wait_for
 
@@ -75,6 +77,16 @@ def test_show_prints_the_bytes(client: Client, kept: list[bytes]) -> None:
     assert "QUARANTINE_UNKNOWN" == code(run("show", str(newest + 1)))
 
 
+@pytest.mark.parametrize("number", [str(2**63), "9" * 21, "9" * 400, "0"])
+def test_a_number_that_no_element_can_have_is_not_known(client: Client, number: str) -> None:
+    """However large it is; whoever asks over HTTP is told so too."""
+    told = run("show", number)
+
+    assert isinstance(told.exception, HoneyflowError)
+    assert ("QUARANTINE_UNKNOWN", 404) == (told.exception.code, told.exception.http_status)
+    assert "0 dropped." in run("drop", number).stdout
+
+
 def test_drop_deletes_and_the_counts_stay(client: Client, kept: list[bytes]) -> None:
     """By their ids, or all."""
     newest = json.loads(run("list", "--json", "--limit", "1").stdout)["id"]
@@ -92,6 +104,23 @@ def test_drop_deletes_and_the_counts_stay(client: Client, kept: list[bytes]) -> 
 def test_what_is_dropped_is_said_in_one_way(client: Client, words: tuple[str, ...]) -> None:
     """Nothing, or ids and everything, are mistakes."""
     assert "OPTIONS_EXCLUSIVE" == code(run("drop", *words))
+
+
+def test_a_second_request_under_an_id_is_kept(start: Start, client: Client) -> None:
+    """The first one's sender waits under it, and is not told of the second."""
+    start(script=YES)
+    stock = Celery(broker=infer.app.conf.broker_url, backend=infer.app.conf.broker_url)
+    job_id, before = str(uuid.uuid4()), totals(client).get("JOB_CONFLICT", 0)
+    fields = {"model": "fake-a", "prompt": "x"}
+    first = stock.send_task("tasks.infer", kwargs=fields, task_id=job_id)
+    assert "yes" == first.get(timeout=10)["answer"]
+
+    stock.send_task("tasks.infer", kwargs={**fields, "prompt": "y"}, task_id=job_id)
+
+    wait_for(lambda: before + 1 == totals(client).get("JOB_CONFLICT"))
+    assert "succeeded" == str(client.job(job_id).state)
+    assert "SUCCESS" == stock.AsyncResult(job_id).state
+    stock.close()
 
 
 def test_what_names_no_job_is_kept_and_acked(start: Start, client: Client) -> None:

@@ -49,6 +49,35 @@ def test_a_message_comes_back_as_it_was(ledger: Ledger, clock: ManualClock) -> N
     )
 
 
+def test_what_was_cut_before_is_told_of_in_full(ledger: Ledger) -> None:
+    """By its size and digest; and nothing else of an element is without bounds."""
+    data = b"x" * 100_000
+    with ledger.write() as tx:
+        number = quarantine.add(
+            tx,
+            queue="q" * 1_000,
+            reason="R" * 1_000,
+            detail="d" * 1_000_000,
+            data=data[:10],
+            size=len(data),
+            digest=bodies.digest_of(data),
+            worker="w",
+        )
+        kept = quarantine.get(tx, number)
+
+    assert kept is not None
+    assert (b"x" * 10, len(data), bodies.digest_of(data)) == (kept.data, kept.size, kept.digest)
+    assert [255, 255, 1_000] == [len(one) for one in (kept.queue, kept.reason, kept.detail)]
+
+
+def test_a_number_beyond_any_is_not_there(ledger: Ledger) -> None:
+    """No column could hold it."""
+    with ledger.write() as tx:
+        number = add(tx)
+        assert [None] * 3 == [quarantine.get(tx, one) for one in (10**400, 2**63, -(2**64))]
+        assert 1 == quarantine.drop(tx, [10**400, number, -(2**64)])
+
+
 def test_the_newest_come_first(ledger: Ledger) -> None:
     """As many as asked for; a number is never given twice."""
     with ledger.write() as tx:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -44,6 +45,7 @@ places = st.sampled_from(
     [
         *((name,) for name in STOCK),
         *(("headers", name) for name in ("task", "id", "eta", "honeyflow", "compression")),
+        *(("headers", name) for name in ("group", "group_index", "root_id", "parent_id")),
         *(("headers", "honeyflow", name) for name in ("ledger", "n", "wave")),
         *(("properties", name) for name in STOCK["properties"]),
         *(("properties", "delivery_info", name) for name in ("exchange", "routing_key")),
@@ -138,6 +140,119 @@ def test_the_reason_is_told(raw: bytes, reason: str) -> None:
     assert reason == found.reason
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *((name, "\0") for name in ("task", "id", "shadow", "group", "root_id", "parent_id")),
+        *((name, "x\ud800") for name in ("task", "id", "group", "root_id", "parent_id")),
+        *((name, "x" * 256) for name in ("group", "root_id", "parent_id", "reply_to", "eta")),
+        *((name, [1]) for name in ("shadow", "group", "root_id", "eta", "expires")),
+        *(
+            ("group_index", value)
+            for value in ([1], 2**31, 2**70, -1, True, 1.0, "1", float("nan"))
+        ),
+    ],
+)
+def test_a_header_that_no_store_can_hold_is_a_flaw(name: str, value: Any) -> None:
+    """It would come back from the ledger or from Redis once Celery had it."""
+    found = messages.read(json.dumps(changed(STOCK, ("headers", name), value)).encode())
+
+    assert isinstance(found, Flaw)
+    assert "HEADER_INVALID" == found.reason
+    assert found.detail.startswith(name)
+
+
+@pytest.mark.parametrize(
+    "path", [("delivery_tag",), ("delivery_info", "exchange"), ("delivery_info", "routing_key")]
+)
+def test_what_becomes_a_key_of_redis_is_text(path: tuple[str, ...]) -> None:
+    """A lone surrogate is none."""
+    found = messages.read(json.dumps(changed(STOCK, ("properties", *path), "\ud800")).encode())
+
+    assert isinstance(found, Flaw)
+    assert "MESSAGE_SHAPE" == found.reason
+
+
+def test_names_and_places_of_true_senders_pass() -> None:
+    """Names in any script, and the first and the last place in a group."""
+    told = {"group": "grüße 🐝", "root_id": "", "parent_id": None, "reply_to": "x" * 255}
+
+    for index in (None, 0, 2**31 - 1):
+        headers = {**STOCK["headers"], **told, "group_index": index}
+        assert not isinstance(
+            messages.read(json.dumps({**STOCK, "headers": headers}).encode()), Flaw
+        )
+
+
+def with_body(body: bytes, *, task: str = "tasks.infer") -> bytes:
+    """A message with a body of its own."""
+    headers = {**STOCK["headers"], "task": task}
+    made = {**STOCK, "headers": headers, "body": base64.b64encode(body).decode()}
+    return json.dumps(made).encode()
+
+
+MANY = {
+    "objects": b"[" + b"{}," * 4_000_000 + b"1]",
+    "lists": b"[" + b"[]," * 4_000_000 + b"1]",
+    "numbers": b"[" + b"1," * 5_000_000 + b"1]",
+    "strings": b"[" + b'"",' * 4_000_000 + b"1]",
+    "keys": b"{" + b",".join(b'"%d":1' % number for number in range(1_000_000)) + b"}",
+    "deep": b"[" * 12_000_000,
+    "after an escape": b'["\\\\\\"",' + b"{}," * 4_000_000 + b"1]",
+}
+
+
+@pytest.mark.parametrize("name", MANY)
+@pytest.mark.parametrize("task", ["", "tasks.infer", "other.task"])
+def test_what_holds_millions_of_values_is_not_parsed(name: str, task: str) -> None:
+    """Neither as a message nor as a body: it would take seconds and a gigabyte."""
+    raw = with_body(MANY[name], task=task) if task else MANY[name]
+    assert len(raw) < messages.MAX_BYTES
+    tracemalloc.start()
+    found = messages.read(raw)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert isinstance(found, Flaw)
+    assert "MESSAGE_TOO_LARGE" == found.reason
+    assert peak < 150 * 2**20
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "a, [b], {c}" * 90_000,
+        '{"a": [1, 2]}, ' * 60_000,
+        "\\" * 999_999,
+        "🐝" * 10**6,
+        "\0" * 10**6,
+    ],
+    ids=["commas", "quoted", "backslashes", "escaped", "NUL"],
+)
+def test_the_longest_requests_pass(prompt: str) -> None:
+    """Whatever a prompt of a million characters is made of, as Celery writes it."""
+    body = json.dumps([[], {"model": "m", "prompt": prompt}, {"chord": None}]).encode()
+
+    assert not isinstance(messages.read(with_body(body)), Flaw)
+
+
+def test_a_chain_of_long_requests_passes() -> None:
+    """Three of them, each with the longest prompt and as many values as one may hold."""
+    fields = {"model": "m", "prompt": "x" * 10**6, "agreement": {"any": [0.5] * 99_000}}
+    steps = [{"task": "tasks.infer", "kwargs": fields} for _ in range(2)]
+    body = json.dumps([[], fields, {"chain": steps}]).encode()
+
+    assert not isinstance(messages.read(with_body(body)), Flaw)
+
+
+def test_a_higher_limit_of_requests_makes_room_for_their_messages() -> None:
+    """The limit of messages is made from it."""
+    raw = with_body(json.dumps([[], {"prompt": "x" * messages.MAX_BYTES}, {}]).encode())
+
+    assert isinstance(messages.read(raw), Flaw)
+    assert not isinstance(messages.read(raw, max_bytes=messages.room_for(16_000_000)), Flaw)
+
+
 def test_a_users_typed_values_stay_as_they_are() -> None:
     """kombu would take them for a date; here they are what somebody wrote."""
     typed = {"__type__": "date", "__value__": "soon"}
@@ -155,3 +270,5 @@ def test_what_is_json_is_json() -> None:
     assert messages.is_json(b'{"a": [1]}')
     assert not messages.is_json(b"[" * 100_000)
     assert not messages.is_json(b"\xff")
+    assert not messages.is_json(MANY["objects"])
+    assert not messages.is_json(b" " * messages.MAX_BYTES + b"1 ")

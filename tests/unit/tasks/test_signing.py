@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
+import datetime as dt
+import json
 import secrets
 import time
+import uuid
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -12,6 +15,7 @@ from unittest import mock
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kombu.utils.json import dumps, loads
 
 from tasks import signing
 from tasks.errors import SettingsInvalid
@@ -20,7 +24,19 @@ from tasks.signing import AHEAD_S, MAX_AGE_S, SIGNATURE, Keys
 NEW, OLD = b"n" * 32, b"o" * 32
 MESSAGE: dict[str, Any] = {
     "body": "W1tdLCB7fSwge31d",
+    "content-type": "application/json",
+    "content-encoding": "utf-8",
+    "properties": {
+        "priority": 3,
+        "reply_to": "c3b1",
+        "correlation_id": "0b0b1f7e-9d43-4d0e-8f1c-6a6a1c9a7a10",
+        "body_encoding": "base64",
+        "delivery_tag": "1",
+        "delivery_info": {"exchange": "", "routing_key": "model.m"},
+    },
     "headers": {
+        "group": None,
+        "timelimit": [None, None],
         "task": "tasks.infer",
         "id": "0b0b1f7e-9d43-4d0e-8f1c-6a6a1c9a7a10",
         "honeyflow": {"v": 1, "ledger": "u", "n": 1, "wave": 3},
@@ -56,12 +72,60 @@ def test_what_was_signed_for_this_queue_is_taken() -> None:
         {"headers": {"honeyflow": {"v": 1, "ledger": "u", "n": 2, "wave": 3}}},
         {"headers": {"honeyflow": {"v": 1, "ledger": "w", "n": 1, "wave": 3}}},
         {"headers": {"honeyflow": None}},
+        {"headers": {"group": "g"}},
+        {"headers": {"group_index": 1}},
+        {"headers": {"eta": "2030-01-01T00:00:00"}},
+        {"headers": {"timelimit": [1, 1]}},
+        {"headers": {"root_id": "0b0b1f7e-9d43-4d0e-8f1c-6a6a1c9a7a11"}},
+        {"headers": {"anything": "new"}},
+        {"properties": {"priority": 0}},
+        {"properties": {"reply_to": "elsewhere"}},
+        {"properties": {"correlation_id": "another"}},
+        {"properties": {"body_encoding": None}},
+        {"properties": {"delivery_info": {"exchange": "", "routing_key": "celery"}}},
+        {"content-type": "application/data"},
     ],
 )
 def test_a_changed_message_is_not_taken(change: dict[str, Any]) -> None:
     """The signature covers all that decides what is done."""
     message = signed(Keys([NEW]))
-    message = {**message, **change, "headers": {**message["headers"], **change.get("headers", {})}}
+    within = {name: {**message[name], **change.get(name, {})} for name in ("headers", "properties")}
+    message = {**message, **change, **within}
+
+    assert "SIGNATURE_INVALID" == reason(Keys([NEW]), message)
+
+
+def test_a_header_that_is_taken_away_is_missed() -> None:
+    """As one that says how long a task may run."""
+    message = signed(Keys([NEW]))
+    del message["headers"]["timelimit"]
+
+    assert "SIGNATURE_INVALID" == reason(Keys([NEW]), message)
+
+
+def test_what_kombu_puts_back_is_taken_again() -> None:
+    """It notes that a message was delivered before."""
+    message = json.loads(json.dumps(signed(Keys([NEW]))))
+    message["headers"]["redelivered"] = True
+    message["properties"]["delivery_info"]["redelivered"] = True
+
+    assert reason(Keys([NEW]), message) is None
+
+
+def test_what_was_read_has_the_signature_of_what_was_sent() -> None:
+    """A time, a tuple or a number as a key is something else once it is JSON."""
+    sent = copy.deepcopy(MESSAGE)
+    moment = dt.datetime(2026, 1, 2, 3, 4, 5, 600, tzinfo=dt.UTC)
+    sent["headers"] |= {"at": moment, "limits": (1, None), "stamps": {10: "a", 2: uuid.UUID(int=7)}}
+    Keys([NEW]).sign("model.m", sent)
+
+    assert reason(Keys([NEW]), loads(dumps(sent))) is None
+
+
+def test_the_first_version_covered_less_and_is_not_believed() -> None:
+    """Whoever holds the key signs anew."""
+    message = signed(Keys([NEW]))
+    message["headers"][SIGNATURE]["v"] = 1
 
     assert "SIGNATURE_INVALID" == reason(Keys([NEW]), message)
 
@@ -115,7 +179,7 @@ def test_any_signature_is_a_flaw_and_no_error(value: Any) -> None:
 
     assert reason(Keys([NEW]), message) in ("SIGNATURE_MISSING", "SIGNATURE_INVALID")
     if isinstance(value, dict):
-        message["headers"][SIGNATURE] = {**value, "v": 1, "key": known}
+        message["headers"][SIGNATURE] = {**value, "v": signing.VERSION, "key": known}
         assert "SIGNATURE_INVALID" == reason(Keys([NEW]), message)
 
 
