@@ -46,7 +46,6 @@ MAX_RECEIPT_BYTES = 65_535
 MAX_NAME_CHARACTERS = 255
 
 _TIMESTAMP = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
-_TIMESTAMP_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,7 +207,7 @@ def _check_timestamp(field: str, value: object) -> None:
     if not isinstance(value, str) or _TIMESTAMP.fullmatch(value) is None:
         raise _broken(field, value, "is not of the form YYYY-MM-DDTHH:MM:SSZ")
     try:
-        datetime.strptime(value, _TIMESTAMP_FORMAT).replace(tzinfo=UTC)
+        datetime.fromisoformat(value)
     except ValueError as exc:
         raise _broken(field, value, "is not a date and time that exist") from exc
 

@@ -67,6 +67,11 @@ class JobResult:
             known[name] = tuple(known.get(name, ()))
         return cls(**known)
 
+    def to_bytes(self) -> bytes:
+        """The result as it is stored."""
+        members = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return json.dumps(members, ensure_ascii=False).encode()
+
     def celery(self) -> dict[str, Any]:
         """The copy that Celery keeps: small, and the answer as one string."""
         return {name: getattr(self, name) for name in CELERY_FIELDS}

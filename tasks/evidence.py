@@ -5,7 +5,6 @@ The receipt is made inside the committing transaction, because its timestamp is 
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -160,7 +159,7 @@ def commit(
         tx,
         job_id=job.id,
         fence=job.fence,
-        result=json.dumps(asdict(result), ensure_ascii=False).encode(),
+        result=result.to_bytes(),
         output=outcome.answer.encode(),
         receipt=ReceiptRow(
             job_id=job.id,

@@ -35,8 +35,9 @@ def read(raw: bytes | str, what: str, *, parse: Callable[[str], Any] = loads) ->
     Raises:
         Flawed: it is not JSON, holds too much or is nested too deeply.
     """
-    if len(raw) > COUNTED_BYTES:
-        _check_count(raw if isinstance(raw, bytes) else raw.encode(errors="surrogatepass"), what)
+    text = raw if isinstance(raw, bytes) else raw.encode(errors="surrogatepass")
+    if len(text) > COUNTED_BYTES:
+        _check_count(text, what)
     try:
         value = parse(raw.decode() if isinstance(raw, bytes) else raw)
     except RecursionError:
@@ -44,7 +45,8 @@ def read(raw: bytes | str, what: str, *, parse: Callable[[str], Any] = loads) ->
     except Exception as error:
         told = f"{what} is not JSON: {type(error).__name__}: {error!s:.200}"
         raise Flawed("MESSAGE_NOT_JSON", told) from None
-    if (depth := _depth(value)) > MAX_DEPTH:
+    # Nothing is nested deeper than it has lists and objects.
+    if _counted(text)[0] > MAX_DEPTH and (depth := _depth(value)) > MAX_DEPTH:
         told = f"{what} is nested {depth} deep; at most {MAX_DEPTH} is read"
         raise Flawed("MESSAGE_TOO_DEEP", told)
     return value

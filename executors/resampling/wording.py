@@ -24,6 +24,8 @@ _NUMERALS = {
 }
 _KEPT = frozenset("%\u2030#")
 _SEPARATOR = re.compile(r"(?<=[0-9]),(?=[0-9]{3}(?![0-9]))")
+# What is not among these stands for itself in every place.
+_SPECIAL = re.compile("[^0-9a-z ]")
 _BRACKETS = "\"'`*()[]{}\u201c\u201d\u2018\u2019"
 
 
@@ -38,7 +40,7 @@ def short_form(text: str) -> str:
     if len(folded) > MAX_SHORT_CHARS:
         return " ".join(folded.split())
     folded = _SEPARATOR.sub("", folded)
-    kept = "".join(_letter(folded, place) for place in range(len(folded)))
+    kept = _SPECIAL.sub(lambda found: _letter(folded, found.start()), folded)
     words = [_NUMERALS.get(word, word) for word in kept.split()]
     # A last "a" is a name ("hepatitis A"), not an article.
     words = [word for word in words[:-1] if word not in _ARTICLES] + words[-1:]
