@@ -104,6 +104,16 @@ def parse_canonical(data: bytes) -> JsonValue:
     return value
 
 
+def is_exact_integer(value: int) -> bool:
+    """Return whether `parse` reads the digits of `value`: every reader sees the same number."""
+    if -MAX_SAFE_INTEGER <= value <= MAX_SAFE_INTEGER:
+        return True
+    # Beyond 10**21 RFC 8785 writes exponents.
+    if abs(value) > 10**21:
+        return False
+    return rfc8785.dumps(float(value)) == str(value).encode("ascii")
+
+
 def _count_keys(text: str, *, max_keys: int) -> None:
     """Refuse too many keys before they are read: one object of a million takes seconds to build."""
     if len(text) <= max_keys * _SHORTEST_MEMBER:

@@ -9,10 +9,11 @@ the ledger), `answer` (the text of the accepted representative), `samples` (what
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Mapping, Sequence
+from json.encoder import encode_basestring
 
-from proofs.canonical import MAX_DEPTH, MAX_KEYS, JsonValue, parse
+from proofs.canonical import MAX_DEPTH, MAX_KEYS, JsonValue, is_exact_integer, parse
 from proofs.companion import Companion
 from proofs.errors import CanonicalError, ReportInvalid
 from proofs.hashing import sha256_digest
@@ -44,18 +45,77 @@ def build_report(
     document = {
         "v": REPORT_VERSION,
         "job_id": job_id,
-        "request": _plain(request),
+        "request": request,
         "answer": answer,
-        "samples": _plain(samples),
-        "companion": _plain(companion.to_json()),
+        "samples": [dict(sample) for sample in samples],
+        "companion": companion.to_json(),
     }
     try:
-        text = json.dumps(document, ensure_ascii=False, allow_nan=False, sort_keys=True, indent=2)
-        data = (text + "\n").encode("utf-8")
-    except (ValueError, RecursionError) as exc:
+        data = (written(document) + "\n").encode("utf-8")
+    except UnicodeEncodeError as exc:
         raise _invalid(f"the report cannot be written as JSON: {exc}") from exc
-    check_sample_digests(parse_report(data))
+    check_sample_digests(document)
     return data
+
+
+def written(document: Mapping[str, object]) -> str:
+    """Return JSON with two spaces per level and sorted keys, which `parse_report` can read.
+
+    The same text as `json.dumps(document, ensure_ascii=False, sort_keys=True, indent=2)`, without
+    its detours: every job waits for it.
+
+    Raises:
+        ReportInvalid: What JSON cannot hold, what not all readers see alike, or too much of it.
+    """
+    keys = 0
+
+    def write(value: object, level: int) -> str:
+        nonlocal keys
+        if isinstance(value, str):
+            return encode_basestring(value)
+        if value is None or isinstance(value, bool | int | float):
+            return _scalar(value)
+        if level > _MAX_DEPTH:
+            raise _invalid(f"the report is nested deeper than {_MAX_DEPTH}")
+        if isinstance(value, Mapping):
+            keys += len(value)
+            _check_keys(value, keys)
+            members = [
+                f"{encode_basestring(key)}: {write(value[key], level + 1)}" for key in sorted(value)
+            ]
+            return _bracketed("{", members, "}", level)
+        if isinstance(value, list | tuple):
+            return _bracketed("[", [write(member, level + 1) for member in value], "]", level)
+        raise _invalid(f"the report has a value of type {type(value).__name__}, which JSON lacks")
+
+    return write(document, 1)
+
+
+def _bracketed(opening: str, members: Sequence[str], closing: str, level: int) -> str:
+    if not members:
+        return opening + closing
+    inner = "\n" + "  " * level
+    return opening + inner + f",{inner}".join(members) + "\n" + "  " * (level - 1) + closing
+
+
+def _scalar(value: object) -> str:
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise _invalid(f"the report cannot be written as JSON: it holds {value!r}")
+        return float.__repr__(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        if not is_exact_integer(value):
+            raise _invalid("the report has an integer that does not fit a double exactly")
+        return int.__repr__(value)
+    return "null" if value is None else "true" if value else "false"
+
+
+def _check_keys(value: Mapping[object, object], keys: int) -> None:
+    if keys > _MAX_KEYS:
+        raise _invalid(f"the report has more than {_MAX_KEYS} keys")
+    for key in value:
+        if not isinstance(key, str):
+            raise _invalid(f"the report has a key of type {type(key).__name__}, not a string")
 
 
 def parse_report(data: bytes) -> dict[str, JsonValue]:
@@ -82,7 +142,7 @@ def parse_report(data: bytes) -> dict[str, JsonValue]:
     return document
 
 
-def check_sample_digests(document: Mapping[str, JsonValue]) -> int:
+def check_sample_digests(document: Mapping[str, object]) -> int:
     """Compare every sample text in a report with the digest its companion holds.
 
     Returns:
@@ -98,7 +158,7 @@ def check_sample_digests(document: Mapping[str, JsonValue]) -> int:
         raise _invalid(
             "the report and its companion must each hold a list of them", field="samples"
         )
-    digests: dict[int, JsonValue] = {}
+    digests: dict[int, object] = {}
     for entry in recorded:
         digests[_index(entry)] = entry.get("digest") if isinstance(entry, dict) else None
     compared = 0
@@ -115,27 +175,11 @@ def check_sample_digests(document: Mapping[str, JsonValue]) -> int:
     return compared
 
 
-def _index(sample: JsonValue) -> int:
+def _index(sample: object) -> int:
     index = sample.get("index") if isinstance(sample, dict) else None
     if isinstance(index, bool) or not isinstance(index, int):
         raise _invalid("every sample needs an integer index", field="samples")
     return index
-
-
-def _plain(value: object, depth: int = 0) -> object:
-    """Copy any mapping or sequence into what json.dumps writes without changing it."""
-    if depth > _MAX_DEPTH:
-        raise _invalid(f"the report is nested deeper than {_MAX_DEPTH}")
-    if isinstance(value, Mapping):
-        for key in value:
-            if not isinstance(key, str):
-                raise _invalid(f"the report has a key of type {type(key).__name__}, not a string")
-        return {key: _plain(member, depth + 1) for key, member in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(member, depth + 1) for member in value]
-    if value is None or isinstance(value, str | int | float):
-        return value
-    raise _invalid(f"the report has a value of type {type(value).__name__}, which JSON lacks")
 
 
 def _invalid(message: str, *, field: str | None = None) -> ReportInvalid:

@@ -13,9 +13,9 @@ from kombu.asynchronous import Hub, set_event_loop
 from redis.exceptions import OutOfMemoryError
 
 from routing import list_keys
-from tasks import transport
+from tasks import unacked
 from tasks.celery import HoneyflowCelery
-from tasks.transport import NOTE_S
+from tasks.unacked import NOTE_S
 from tests.chaos.harness import MODEL, YES, Cluster
 
 QUEUE = f"model.{MODEL}"
@@ -85,9 +85,9 @@ def consuming(place: Cluster) -> Iterator[Callable[..., Consuming]]:
     yield begin
     for one in made:
         one.close()
-    transport._settled.clear()
-    owed = dict(transport._owed)
-    transport._owed.clear()
+    unacked._settled.clear()
+    owed = dict(unacked._owed)
+    unacked._owed.clear()
     assert {} == owed
 
 
@@ -199,7 +199,7 @@ def test_what_was_in_hand_when_redis_died_comes_back(
     second.turn(1.5)
 
     assert sorted([*ids, *after]) == sorted(second.ids)
-    assert {} == transport._owed
+    assert {} == unacked._owed
     for message in second.taken:
         message.ack()
     second.until(lambda: not noted(place))
@@ -268,7 +268,7 @@ def test_a_full_redis_that_refuses_the_note_loses_nothing(
     place.start_worker()
     place.wait_all([job_id], timeout=20)
     assert ("succeeded", 1) == (place.state(job_id), place.job(job_id).fence)
-    transport._owed.clear()
+    unacked._owed.clear()
 
 
 @pytest.mark.parametrize("ordinary", [True, False])

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proofs import Companion, JsonValue, ReportInvalid, SampleDigest, parse_report, sha256_digest
+from proofs.report import written
 from tests.unit.proofs.examples import (
     ANSWER,
     JOB_ID,
@@ -199,3 +200,15 @@ def test_a_sample_that_could_not_be_drawn_again_is_refused(field: str, value: ob
 
     with pytest.raises(ReportInvalid, match=f"^{field}: "):
         SampleDigest(**values)  # type: ignore[arg-type]  # broken on purpose
+
+
+@UNHURRIED
+@given(document=st.dictionaries(st.text(max_size=6), JSON_VALUES, max_size=5))
+def test_a_report_is_written_as_json_writes_it(document: dict[str, JsonValue]) -> None:
+    """Only faster; tuples and other mappings are lists and objects."""
+    expected = json.dumps(document, ensure_ascii=False, sort_keys=True, indent=2)
+    frozen = MappingProxyType(
+        {key: tuple(one) if isinstance(one, list) else one for key, one in document.items()}
+    )
+
+    assert expected == written(document) == written(frozen)
