@@ -25,6 +25,7 @@ from tests.stack import TIMING, wait_for
 REQUEUE_S = 5.0
 STUCK_S = 2.0
 LOST_S = 4.0
+NAMED = ("OUT_OF_MEMORY", "ENGINE_START_FAILED")
 GIB = 1024**3
 
 
@@ -58,7 +59,11 @@ def test_what_a_dying_engine_had_begun_is_not_committed(
     with home.client.ledger.read() as tx:
         drawn = samples.of(tx, job_id)
     job = home.job(job_id)
-    report(f"queued after {given.at - died:.1f} s, exit {kept.exits}, partial 0, reader: {ends}")
+    partial = sum(len(one.text.split()) != 8 for one in drawn)
+    report(
+        f"queued after {given.at - died:.1f} s, exit {kept.exits}, partial {partial}, "
+        f"reader: {ends}"
+    )
     assert [(1, 8), (1, 8), (2, 8)] == [(one.fence, len(one.text.split())) for one in drawn]
     assert ("succeeded", 2, 1) == (job.state, job.fence, job.crashes)
     assert ([1], "succeeded") == (kept.exits, ends[-1])
@@ -145,7 +150,10 @@ def test_a_silent_engine_is_stuck_and_a_slow_one_is_not(
     home.wait_all([hung, long])
 
     after = given.at - mark.stat().st_mtime
-    report(f"stuck after {after:.1f} s, exit {kept.exits}; 6.5 s with a token each 1.3 s: kept")
+    report(
+        f"stuck after {after:.1f} s, exit {kept.exits}; a slow one is {home.state(long)} "
+        f"after {home.job(long).fence} claim"
+    )
     assert "no progress" in str(given.reason)
     assert ([1], 2, "succeeded") == (kept.exits, home.job(hung).fence, home.state(hung))
     assert (1, "succeeded", True) == (home.job(long).fence, home.state(long), slow.alive)
@@ -212,7 +220,8 @@ def test_an_engine_that_does_not_start_says_why(cluster: NewCluster, report: Rep
     home.start_worker(model="fake-b", ready=False)
     home.wait_all(ids)
 
-    report(f"exit {codes}; OUT_OF_MEMORY with 8.0 and 6.0 GiB, ENGINE_START_FAILED; lost 0")
+    named = [word for word in NAMED if any(f"[{word}]" in text for text in told)]
+    report(f"exit {codes}; {', '.join(named)}; lost {home.lost(ids)}")
     assert [1, 1] == codes
     assert all(word in told[0] for word in ("[OUT_OF_MEMORY]", "8.0 GiB", "6.0 GiB"))
     assert all(word in told[1] for word in ("[ENGINE_START_FAILED]", "no such kernel"))
@@ -258,7 +267,8 @@ def test_a_job_that_makes_progress_is_kept_without_heartbeats(
     home.wait_all([job_id])
 
     took = _last(home, job_id) - _claimed(home, job_id)
-    report(f"kept for {took:.1f} s, {took / TIMING['lease_s']:.1f} leases, fence 1")
+    leases = took / TIMING["lease_s"]
+    report(f"kept for {took:.1f} s, {leases:.1f} leases, fence {home.job(job_id).fence}")
     assert "the lease could not be renewed" in worker.text()
     assert (1, True) == (home.job(job_id).fence, worker.alive)
     assert took >= 3 * TIMING["lease_s"]
