@@ -96,6 +96,7 @@ def test_a_machine_is_examined_from_broker_to_key(client: redis.Redis, tmp_path:
         "redis",
         "redis persistence",
         "redis eviction",
+        "redis password",
         "redis memory",
         "clock",
         "ledger",
