@@ -12,14 +12,7 @@ from ledger.states import APART_AFTER, TERMINAL, State
 from ledger.tables import jobs
 from ledger.transaction import Transaction
 from ledger.transitions import NOW, RESENT, THE_FENCE, THE_JOB, Transition, job_of
-from ledger.values import (
-    Attention,
-    Claim,
-    Job,
-    Refusal,
-    RefusalReason,
-    storable,
-)
+from ledger.values import Attention, Claim, Job, Refusal, RefusalReason, storable
 
 _THE_SESSION: sa.BindParameter[str] = sa.bindparam("the_session")
 _other = jobs.alias("other")

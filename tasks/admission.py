@@ -95,17 +95,14 @@ class Admission:
                 await self._open.wait()
             await self._places.take(wave, kind=NEW_JOB, priority=slot.priority)
             slot.hold.prepaid = wave
-            answer: Claim | Refusal | None = None
-            if may := apart or self.open:
-                self._suspect_ended.clear()
-                answer = await self._claim(slot)
-                if answer is None or isinstance(answer, Claim):
-                    return answer
-            self._places.give(wave)
-            slot.hold.prepaid = 0
-            if not may:
+            if not (apart or self.open):
+                self.give_places(slot)
                 continue
-            assert answer is not None
+            self._suspect_ended.clear()
+            answer = await self._claim(slot)
+            if not isinstance(answer, Refusal):
+                return answer
+            self.give_places(slot)
             with self._parking(slot):
                 if not apart and answer.job is not None and answer.job.apart:
                     await until_the_end.enter_async_context(self._engine_alone())
@@ -113,6 +110,11 @@ class Admission:
                 else:
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(self._suspect_ended.wait(), PARKED_S)
+
+    def give_places(self, slot: Slot) -> None:
+        """Give back the places that a slot still holds beforehand."""
+        self._places.give(slot.hold.prepaid)
+        slot.hold.prepaid = 0
 
     @contextlib.asynccontextmanager
     async def _engine_alone(self) -> AsyncIterator[None]:

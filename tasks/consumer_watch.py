@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import redis
 
 from routing import list_keys
-from tasks import ledger_id
+from tasks import backlog, ledger_id
 from tasks.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -76,9 +76,6 @@ class ConsumerWatch:
 
     def _waiting(self) -> int:
         try:
-            with self._broker.pipeline(transaction=False) as pipe:
-                for key in self._keys:
-                    pipe.llen(key)
-                return sum(pipe.execute())
+            return backlog.length(self._broker, self._keys)
         except (redis.RedisError, OSError):
             return 0

@@ -230,8 +230,7 @@ class EngineHost:
         except Exception:
             logger.exception("job %s: the run ended in an unexpected way", slot.job_id)
         finally:
-            self.places.give(slot.hold.prepaid)
-            slot.hold.prepaid = 0
+            self.admission.give_places(slot)
             self._ended.append(time.monotonic())
             if ending is None:
                 self._forget([slot])

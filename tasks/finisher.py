@@ -12,10 +12,13 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias
 
 from ledger import Transaction, jobs
 from tasks import canvas, publish
 from tasks.client import Client
+from tasks.gathering import gather
 from tasks.runner import Ending
 from tasks.scribe import Scribe
 from tasks.slots import Slot
@@ -36,6 +39,9 @@ class _Ended:
     ending: Ending
 
 
+_Work: TypeAlias = Callable[[], None] | _Ended
+
+
 class Finisher:
     """Does what follows a job's moves; `on_ended` is called when slots have ended."""
 
@@ -45,7 +51,7 @@ class Finisher:
         self._client = client
         self._scribe = scribe
         self._on_ended = on_ended
-        self._waiting: queue.SimpleQueue[Callable[[], None] | _Ended | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="finisher", daemon=True)
 
     def start(self) -> None:
@@ -74,9 +80,7 @@ class Finisher:
     def _run(self) -> None:
         last = False
         while not last:
-            group = [self._waiting.get()]
-            while group[-1] is not None and len(group) < GROUP and not self._waiting.empty():
-                group.append(self._waiting.get())
+            group: list[_Work | None] = gather(self._waiting, GROUP)
             last = group[-1] is None
             for work in group:
                 if callable(work):
@@ -88,7 +92,7 @@ class Finisher:
             return
         self._tell([ended.ending for ended in group])
         for ended in group:
-            _logged(lambda: ended.slot.finish(ended.ending))  # noqa: B023 - called at once
+            _logged(partial(ended.slot.finish, ended.ending))
         self._on_ended([ended.slot for ended in group])
 
     def _tell(self, endings: Sequence[Ending]) -> None:
@@ -97,11 +101,14 @@ class Finisher:
         What fails is not lost: the reconciler delivers what has no `delivered_at`. With a store or
         the broker away nothing more is tried: each try would wait as long.
         """
+        alone: list[Ending] = []
+        others: list[Ending] = []
+        for ending in endings:
+            (alone if canvas.sets_nothing_off(ending.job) else others).append(ending)
         try:
-            self._tell_alone([end for end in endings if canvas.sets_nothing_off(end.job)])
-            for ending in endings:
-                if not canvas.sets_nothing_off(ending.job):
-                    self._tell_one(ending)
+            self._tell_alone(alone)
+            for ending in others:
+                self._tell_one(ending)
             if any(ending.job.dedupe for ending in endings if ending.state in _TOLD):
                 self._release_followers()
         except Exception as error:

@@ -17,6 +17,7 @@ from kombu.utils.json import dumps
 
 from ledger import InvalidValue, Ledger, LedgerError, Transaction, bodies, quarantine
 from tasks import messages, settings, signing
+from tasks.gathering import gather
 from tasks.messages import Flaw
 
 logger = logging.getLogger(__name__)
@@ -123,9 +124,7 @@ class Gate:
     def _run(self) -> None:
         last = False
         while not last:
-            group = [self._waiting.get()]
-            while group[-1] is not None and len(group) < GROUP and not self._waiting.empty():
-                group.append(self._waiting.get())
+            group = gather(self._waiting, GROUP)
             last = group[-1] is None
             found = [kept for kept in group if kept is not None]
             self._write(found)

@@ -18,8 +18,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ledger import Job, Ledger, LedgerError, Session, WorkerIdTaken, events, sessions, workers
-from tasks import broker_waits
+from ledger import Job, Ledger, LedgerError, Session, WorkerIdTaken, sessions, workers
+from tasks import broker_waits, worker_events
 from tasks.settings import Timing
 
 logger = logging.getLogger(__name__)
@@ -200,13 +200,7 @@ class Keeper:
             raise
 
     def _note(self, kind: str, stalled: float) -> None:
-        """Write an event for whoever watches; a ledger that is away gets none."""
-        details = {"seconds": round(stalled, 1)}
-        try:
-            with self._ledger.write() as tx:
-                events.add(tx, kind=kind, subject=self._worker, details=details)
-        except LedgerError as error:
-            logger.warning("the event %s is not written: %s", kind, error)
+        worker_events.note(self._ledger, self._worker, kind, {"seconds": round(stalled, 1)})
 
     def beat(self) -> None:
         """Send one heartbeat."""

@@ -20,7 +20,7 @@ from celery.worker import state as worker_state
 from kombu.asynchronous.hub import Hub
 
 from executors import ExecutorError, LoadProgress
-from ledger import Attention, Job, Ledger, LedgerError, events
+from ledger import Attention, Job, Ledger, LedgerError
 from routing import INGEST
 from tasks import (
     drain,
@@ -36,6 +36,7 @@ from tasks import (
     signing,
     transport,
     wiring,
+    worker_events,
 )
 from tasks.attention import AttentionWatch
 from tasks.consumer_watch import ConsumerWatch
@@ -301,12 +302,8 @@ class EnginePool(BasePool):
         hubs.lose_connection(self.hub)
 
     def note_event(self, kind: str, details: Mapping[str, Any]) -> None:
-        """Write an event of this worker for whoever watches; a ledger that is away gets none."""
-        try:
-            with self.client.ledger.write() as tx:
-                events.add(tx, kind=kind, subject=self.worker_name, details=dict(details))
-        except LedgerError as error:
-            logger.warning("the event %s is not written: %s", kind, error)
+        """Write an event of this worker for whoever watches."""
+        worker_events.note(self.client.ledger, self.worker_name, kind, details)
 
     def on_stop(self) -> None:
         """Drain within the grace time, hand back the rest, stop the engine. Idempotent."""

@@ -19,7 +19,7 @@ from kombu.exceptions import OperationalError
 
 from ledger import Job, LedgerError, jobs, leases, sessions
 from routing import list_keys
-from tasks import canvas, ledger_id, publish
+from tasks import backlog, canvas, ledger_id, publish
 from tasks.backend import BodyTaken
 from tasks.client import Client
 from tasks.errors import BrokerUnavailable, LedgerMismatch
@@ -161,7 +161,11 @@ class Reconciler:
         self._last_end = ended
         # All that is queued is counted, lest young messages stand for one that was lost; copies
         # that another has overtaken stand there as well, but not for ever.
-        short = {queue for queue in overdue if self._listed(queue) < expected.get(queue, 0)}
+        short = {
+            queue
+            for queue in overdue
+            if backlog.length(self._broker, list_keys(queue)) < expected.get(queue, 0)
+        }
         self._mismatches = {queue: self._mismatches.get(queue, 0) + 1 for queue in short}
         missed, self._missed = self._missed, {}
         for queue in overdue:
@@ -177,13 +181,6 @@ class Reconciler:
         if lost:
             logger.warning("%d job(s) had vanished from the broker; sent again", len(lost))
         return lost
-
-    def _listed(self, queue: str) -> int:
-        """How many messages a queue has in the broker."""
-        with self._broker.pipeline(transaction=False) as pipe:
-            for key in list_keys(queue):
-                pipe.llen(key)
-            return sum(pipe.execute())
 
     def _missing(self, queue: str) -> list[str]:
         """Which of a queue's jobs no message in the broker names, in its newest copy."""

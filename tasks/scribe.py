@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from ledger import Ledger, Transaction
+from tasks.gathering import gather
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -85,23 +86,11 @@ class Scribe:
     def _run(self) -> None:
         last = False
         while not last:
-            group = self._gather()
+            group = gather(self._waiting, self._group, due=_due)
             last = group[-1] is None
             entries = [entry for entry in group if entry is not None]
             live = [entry for entry in entries if entry.future.set_running_or_notify_cancel()]
             self._write(live)
-
-    def _gather(self) -> list[_Entry | None]:
-        """All that waits, as soon as something of it can wait no longer; None is the end."""
-        group = [self._waiting.get()]
-        due = math.inf
-        while (newest := group[-1]) is not None and len(group) < self._group:
-            due = min(due, newest.due)
-            try:
-                group.append(self._waiting.get(timeout=max(0.0, due - time.monotonic())))
-            except queue.Empty:
-                break
-        return group
 
     def _write(self, entries: Sequence[_Entry]) -> None:
         if not entries:
@@ -119,6 +108,10 @@ class Scribe:
             return
         for entry in entries:
             entry.future.set_result(results[entry])
+
+
+def _due(entry: _Entry | None) -> float:
+    return math.inf if entry is None else entry.due
 
 
 def _results(tx: Transaction, entries: Sequence[_Entry]) -> dict[_Entry, Any]:

@@ -13,7 +13,7 @@ import redis
 from executors import HealthState
 from ledger import Attention
 from routing import INGEST, list_keys
-from tasks import ledger_id
+from tasks import backlog, ledger_id
 from tasks.client import Client
 from tasks.keeper import ENGINE_LOOP, Keeper
 
@@ -71,16 +71,13 @@ class Watches:
             urgent, places = 0, self._host.places
             if 0 < places.free <= places.kept:
                 with contextlib.suppress(redis.RedisError, OSError):
-                    urgent = min(await asyncio.to_thread(self._interactive), places.free)
+                    urgent = min(
+                        await asyncio.to_thread(backlog.length, self._broker, self._keys),
+                        places.free,
+                    )
             self._host.urgent = urgent
             if urgent:
                 self._host.on_free()
-
-    def _interactive(self) -> int:
-        with self._broker.pipeline(transaction=False) as pipe:
-            for key in self._keys:
-                pipe.llen(key)
-            return sum(pipe.execute())
 
     async def _watch_engine(self) -> None:
         while True:
