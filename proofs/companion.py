@@ -16,6 +16,9 @@ from proofs.cid import CidProfile
 from proofs.errors import ReportInvalid
 from proofs.hashing import is_digest
 
+ENCRYPTIONS = ("age",)
+"""How a published report may be encrypted."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleDigest:
@@ -72,6 +75,8 @@ class Companion:
       there otherwise. Their seeds come from that job's id.
     - `clock_skew_s`: whole seconds by which the worker's clock was ahead of the one that gives the
       receipt its timestamp, or that clock was set on during the run; not there within 5 seconds.
+    - `report_encryption`: `age` where the receipt's `ipfs_cid` is that of the report's age
+      ciphertext; not there where it is that of the report itself.
 
     Raises:
         ReportInvalid: A value is not of its field's form; the message begins with its name.
@@ -102,6 +107,7 @@ class Companion:
     cid_profile: str = CidProfile.UNIXFS_V0_2015
     samples_of: str | None = None
     clock_skew_s: int | None = None
+    report_encryption: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse a companion that contradicts itself."""
@@ -126,12 +132,16 @@ class Companion:
             raise _invalid("samples", "indices must rise, each given once")
         if self.cid_profile not in tuple(CidProfile):
             raise _invalid("cid_profile", f"there is no CID profile {self.cid_profile!r}")
+        if self.report_encryption not in (None, *ENCRYPTIONS):
+            raise _invalid(
+                "report_encryption", f"{self.report_encryption!r} is no encryption known here"
+            )
 
     def to_json(self) -> dict[str, object]:
         """Return the companion as it stands in the report: its fields by name."""
         members = {field.name: getattr(self, field.name) for field in fields(self)}
         members["samples"] = [sample.to_json() for sample in self.samples]
-        for name in ("samples_of", "clock_skew_s"):
+        for name in ("samples_of", "clock_skew_s", "report_encryption"):
             if members[name] is None:
                 del members[name]
         return members

@@ -4,26 +4,32 @@ The document is readable (indented, sorted keys, real characters) and determinis
 give the same bytes. Unlike a receipt it may hold floats, and nobody needs to write it a second time
 to check it, so RFC 8785 is not asked of it. Members: `v` (1), `job_id`, `request` (as entered in
 the ledger), `answer` (the text of the accepted representative), `samples` (what was drawn) and
-`companion` (how it was drawn, see `proofs.companion`). HTML and storage do not live here.
+`companion` (how it was drawn, see `proofs.companion`). A report whose receipt has salted hashes
+also has `salt`, 64 hexadecimal digits: `input_hash` and `output_hash` are then HMAC-SHA-256 under
+those 32 bytes, and nobody can guess the report's own hash. HTML is `proofs.page`; storage does not
+live here.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from json.encoder import encode_basestring
 
 from proofs.canonical import MAX_DEPTH, MAX_KEYS, JsonValue, is_exact_integer, parse
-from proofs.companion import Companion
+from proofs.companion import ENCRYPTIONS, Companion
 from proofs.errors import CanonicalError, ReportInvalid
 from proofs.hashing import sha256_digest
 
 REPORT_VERSION = 1
+SALT_BYTES = 32
 
 # A request at its own limits must still fit, wrapped, with every sample beside it.
 _MAX_DEPTH = MAX_DEPTH + 8
 _MAX_KEYS = 4 * MAX_KEYS
 _MEMBERS = ("v", "job_id", "request", "answer", "samples", "companion")
+_SALT = re.compile(f"[0-9a-f]{{{2 * SALT_BYTES}}}")
 
 
 def build_report(
@@ -33,16 +39,19 @@ def build_report(
     answer: str,
     samples: Sequence[Mapping[str, object]],
     companion: Companion,
+    salt: bytes | None = None,
 ) -> bytes:
     """Return the report's bytes: UTF-8, two spaces per level, sorted keys, newline at the end.
 
     A sample is any JSON object with an integer `index`; if it has a `text`, the companion must hold
-    that text's digest under the same index.
+    that text's digest under the same index. `salt` is what the receipt's hashes are salted with,
+    None where they are plain.
 
     Raises:
-        ReportInvalid: A value that JSON cannot hold, or samples the companion does not vouch for.
+        ReportInvalid: A value that JSON cannot hold, samples the companion does not vouch for, or a
+            salt that is not 32 bytes long.
     """
-    document = {
+    document: dict[str, object] = {
         "v": REPORT_VERSION,
         "job_id": job_id,
         "request": request,
@@ -50,6 +59,10 @@ def build_report(
         "samples": [dict(sample) for sample in samples],
         "companion": companion.to_json(),
     }
+    if salt is not None:
+        if len(salt) != SALT_BYTES:
+            raise _invalid(f"{len(salt)} bytes long, not {SALT_BYTES}", field="salt")
+        document["salt"] = salt.hex()
     try:
         data = (written(document) + "\n").encode("utf-8")
     except UnicodeEncodeError as exc:
@@ -122,7 +135,8 @@ def parse_report(data: bytes) -> dict[str, JsonValue]:
     """Read a report's bytes as strict JSON of this version.
 
     Raises:
-        ReportInvalid: Not strict JSON, another version, or other members than a report has.
+        ReportInvalid: Not strict JSON, another version, other members than a report has, or a salt
+            out of form.
     """
     try:
         document = parse(data, max_depth=_MAX_DEPTH, max_keys=_MAX_KEYS)
@@ -136,10 +150,40 @@ def parse_report(data: bytes) -> dict[str, JsonValue]:
     missing = [name for name in _MEMBERS if name not in document]
     if missing:
         raise _invalid("the report lacks " + ", ".join(missing))
-    unknown = sorted(document.keys() - set(_MEMBERS))
+    unknown = sorted(document.keys() - {*_MEMBERS, "salt"})
     if unknown:
         raise _invalid("a report has no member " + ", ".join(ascii(name[:80]) for name in unknown))
+    salt_of(document)
     return document
+
+
+def salt_of(document: Mapping[str, object]) -> bytes | None:
+    """Return the salt of a report that was read; None where its receipt's hashes are plain.
+
+    Raises:
+        ReportInvalid: It has a salt, but not 64 lower-case hexadecimal digits.
+    """
+    if "salt" not in document:
+        return None
+    salt = document["salt"]
+    if not isinstance(salt, str) or _SALT.fullmatch(salt) is None:
+        raise _invalid(f"not {2 * SALT_BYTES} lower-case hexadecimal digits", field="salt")
+    return bytes.fromhex(salt)
+
+
+def encryption_of(document: Mapping[str, object]) -> str | None:
+    """Return how a report that was read is published encrypted; None where it is not.
+
+    Raises:
+        ReportInvalid: Its companion names an encryption that is not known here.
+    """
+    companion = document["companion"]
+    encryption = companion.get("report_encryption") if isinstance(companion, dict) else None
+    if encryption is None:
+        return None
+    if not isinstance(encryption, str) or encryption not in ENCRYPTIONS:
+        raise _invalid("the companion names no encryption known here", field="report_encryption")
+    return encryption
 
 
 def check_sample_digests(document: Mapping[str, object]) -> int:

@@ -46,5 +46,11 @@ def input_hash(data: bytes) -> str:
     return sha256_digest(request_bytes(data))
 
 
+def is_sensitive(data: bytes) -> bool:
+    """Return whether the request in the caller's JSON asks for salted hashes."""
+    given = parse(data)
+    return isinstance(given, dict) and given.get("sensitive") is True
+
+
 def _without_nulls(members: dict[str, JsonValue]) -> dict[str, JsonValue]:
     return {name: value for name, value in members.items() if value is not None}

@@ -4,13 +4,15 @@
 
 1. The receipt is canonical JSON with exactly the twelve fields, each of its form.
 2. `report_hash` is the digest of the report's bytes.
-3. `ipfs_cid` is the CID of the report's bytes, under the profile its form tells, compared as bytes.
+3. `ipfs_cid` is the CID of the report's bytes, under the profile its form tells, compared as bytes;
+   where the report says that it is encrypted, it is the CID of the ciphertext's bytes.
 4. The report is strict JSON of version 1, is about the receipt's job, and its confidence gives the
    receipt's `confidence_score`.
 5. `input_hash` is the digest of the request: of the caller's file, where one is given, in the form
    that the ledger holds (`proofs.request`), and of the RFC 8785 form of the report's `request`,
-   where a report is given.
-6. `output_hash` is the digest of the answer: of the file's bytes, and of the report's `answer`.
+   where a report is given. Where the report has a salt, it is the digest under that salt.
+6. `output_hash` is the digest of the answer: of the file's bytes, and of the report's `answer`;
+   under the salt, where the report has one.
 7. Every sample text in the report has the digest its companion holds for it.
 
 A step without anything to compare is skipped and says what was missing. What this does not show:
@@ -19,17 +21,17 @@ who issued the receipt, that it was logged, that the model really ran, or that t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from proofs.canonical import canonical
 from proofs.cid import cid, cid_bytes, profile_of
 from proofs.errors import CheckFailed, ProofError, ReportInvalid
-from proofs.hashing import sha256_digest
+from proofs.hashing import salted_digest, sha256_digest
 from proofs.receipt import Receipt, confidence_score
-from proofs.report import check_sample_digests, parse_report
-from proofs.request import input_hash
+from proofs.report import check_sample_digests, encryption_of, parse_report, salt_of
+from proofs.request import is_sensitive, request_bytes
 
 
 class Outcome(StrEnum):
@@ -57,6 +59,7 @@ class _Evidence:
     report: bytes | None
     request: bytes | None
     output: bytes | None
+    ciphertext: bytes | None
 
 
 class _Skipped(Exception):
@@ -69,6 +72,7 @@ def check_receipt(
     report: bytes | None = None,
     request: bytes | None = None,
     output: bytes | None = None,
+    ciphertext: bytes | None = None,
 ) -> tuple[Step, ...]:
     """Take every step that the material allows, also after one has failed.
 
@@ -77,6 +81,7 @@ def check_receipt(
         report: The report's bytes, exactly as stored.
         request: The caller's request as JSON, however it is spelled; `v` may be left out.
         output: The answer's bytes, exactly.
+        ciphertext: The encrypted report's bytes, exactly as published.
 
     Returns:
         One result per step, in order. The receipt has been refuted if any is `FAILED`; without a
@@ -86,8 +91,22 @@ def check_receipt(
         parsed = Receipt.from_bytes(receipt)
     except ProofError as exc:
         return (Step(number=1, name="form", outcome=Outcome.FAILED, message=exc.message),)
-    evidence = _Evidence(report=report, request=request, output=output)
-    return tuple(_take(parsed, evidence))
+    return compare_receipt(
+        parsed, report=report, request=request, output=output, ciphertext=ciphertext
+    )
+
+
+def compare_receipt(
+    receipt: Receipt,
+    *,
+    report: bytes | None,
+    request: bytes | None,
+    output: bytes | None,
+    ciphertext: bytes | None,
+) -> tuple[Step, ...]:
+    """Take the steps of `check_receipt` for a receipt that has been read."""
+    evidence = _Evidence(report=report, request=request, output=output, ciphertext=ciphertext)
+    return tuple(_take(receipt, evidence))
 
 
 def _take(receipt: Receipt, evidence: _Evidence) -> Iterator[Step]:
@@ -112,14 +131,36 @@ def _report_hash(receipt: Receipt, evidence: _Evidence) -> str:
 
 
 def _ipfs_cid(receipt: Receipt, evidence: _Evidence) -> str:
-    data = _report_bytes(evidence)
+    subject, data = _published(evidence)
     profile = profile_of(receipt.ipfs_cid)
     found = cid(data, profile)
     if cid_bytes(found) != cid_bytes(receipt.ipfs_cid):
         raise _failed(
-            f"ipfs_cid is {receipt.ipfs_cid}, but under {profile} the report's bytes have {found}"
+            f"ipfs_cid is {receipt.ipfs_cid}, but under {profile} the {subject}'s bytes have"
+            f" {found}"
         )
-    return f"{found} under {profile}"
+    return f"{found} under {profile}, of the {subject}"
+
+
+def _published(evidence: _Evidence) -> tuple[str, bytes]:
+    """What `ipfs_cid` is of, by its name and its bytes."""
+    encryption = None if evidence.report is None else _encryption(evidence.report)
+    if evidence.ciphertext is not None:
+        if evidence.report is not None and encryption is None:
+            raise _failed("a ciphertext was given, but the report does not say it is encrypted")
+        return "ciphertext", evidence.ciphertext
+    if encryption is not None:
+        raise _Skipped(f"the report is published under {encryption}, but no ciphertext was given")
+    return "report", _report_bytes(evidence)
+
+
+def _encryption(report: bytes) -> str | None:
+    try:
+        document = parse_report(report)
+    except ReportInvalid:
+        # The next step says so; here its bytes are all that counts.
+        return None
+    return encryption_of(document)
 
 
 def _report_content(receipt: Receipt, evidence: _Evidence) -> str:
@@ -144,36 +185,44 @@ def _report_content(receipt: Receipt, evidence: _Evidence) -> str:
 
 
 def _input_hash(receipt: Receipt, evidence: _Evidence) -> str:
-    compared = []
+    subjects = []
     if evidence.request is not None:
-        found = input_hash(evidence.request)
-        _expect("input_hash", receipt.input_hash, found, "the given request has")
-        compared.append("the given request")
+        subjects.append(("the given request", request_bytes(evidence.request)))
     if evidence.report is not None:
-        found = sha256_digest(canonical(parse_report(evidence.report)["request"]))
-        _expect("input_hash", receipt.input_hash, found, "the report's request has")
-        compared.append("the report's request")
-    if not compared:
+        request = canonical(parse_report(evidence.report)["request"])
+        subjects.append(("the report's request", request))
+    if not subjects:
         raise _Skipped("neither a request nor a report was given")
-    return " and ".join(compared)
+    return _compared("input_hash", receipt.input_hash, subjects, evidence)
 
 
 def _output_hash(receipt: Receipt, evidence: _Evidence) -> str:
-    compared = []
+    subjects = []
     if evidence.output is not None:
-        found = sha256_digest(evidence.output)
-        _expect("output_hash", receipt.output_hash, found, "the given output's bytes have")
-        compared.append("the given output")
+        subjects.append(("the given output", evidence.output))
     if evidence.report is not None:
         answer = parse_report(evidence.report)["answer"]
         if not isinstance(answer, str):
             raise _failed("the report's answer is not a text")
-        found = sha256_digest(answer.encode("utf-8"))
-        _expect("output_hash", receipt.output_hash, found, "the report's answer has")
-        compared.append("the report's answer")
-    if not compared:
+        subjects.append(("the report's answer", answer.encode("utf-8")))
+    if not subjects:
         raise _Skipped("neither an output nor a report was given")
-    return " and ".join(compared)
+    return _compared("output_hash", receipt.output_hash, subjects, evidence)
+
+
+def _compared(
+    field: str, promised: str, subjects: Sequence[tuple[str, bytes]], evidence: _Evidence
+) -> str:
+    """Compare each subject's digest, under the report's salt where it has one."""
+    report = evidence.report
+    salt = None if report is None else salt_of(parse_report(report))
+    for subject, data in subjects:
+        found = sha256_digest(data) if salt is None else salted_digest(data, salt)
+        if found != promised and report is None and is_sensitive(evidence.request or b"{}"):
+            raise _Skipped("the request is sensitive, and no report with its salt was given")
+        _expect(field, promised, found, f"{subject} has")
+    told = " and ".join(subject for subject, _ in subjects)
+    return told if salt is None else f"{told}, salted"
 
 
 def _sample_digests(_receipt: Receipt, evidence: _Evidence) -> str:

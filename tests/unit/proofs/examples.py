@@ -35,6 +35,7 @@ REQUEST: Mapping[str, object] = {
 }
 ANSWER = '{"grade":"moderate","impression":"Stenosis at L4–L5","level":"L4-L5"}'
 OTHER_ANSWER = '{"grade":"severe","impression":"Stenosis at L4–L5","level":"L4-L5"}'
+SALT = bytes(range(32))
 SAMPLE_TEXTS = (ANSWER, ANSWER, OTHER_ANSWER, ANSWER, "not even JSON")
 SAMPLES = tuple(
     {"index": index, "text": text, "completion_tokens": 31}

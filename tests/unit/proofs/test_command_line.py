@@ -12,9 +12,13 @@ from pathlib import Path
 import pytest
 
 import proofs.__main__
+import proofs.verification
 import proofs.verify
 from proofs import canonicalize, check_receipt, parse_json, sha256_digest
 from proofs.__main__ import main
+from proofs.allowed_signers import AllowedSigners
+from proofs.logged import Trust
+from proofs.verification import Material, verify_receipt
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "proofs"
 RECEIPT = str(VECTORS / "receipt.json")
@@ -141,14 +145,20 @@ def test_a_dash_reads_standard_input(
 
 
 def test_the_documented_steps_are_the_steps_taken() -> None:
-    """The numbers and names in the help are those of the code, in both places."""
-    steps = check_receipt(Path(RECEIPT).read_bytes())
+    """The numbers and names in the help are those of the code, in all places."""
+    receipt = Path(RECEIPT).read_bytes()
+    compared = [(str(step.number), step.name) for step in check_receipt(receipt)]
+    trust = Trust(allowed=AllowedSigners.parse(b""))
+    steps = verify_receipt(receipt, Material(), trust).steps
     taken = [(str(step.number), step.name) for step in steps]
 
     command = proofs.__main__.__doc__ or ""
-    assert re.findall(r"^  (\d)\. (\w+):", command, re.MULTILINE) == taken
+    assert re.findall(r"^  (\d+)\. (\w+):", command, re.MULTILINE) == taken
     module = proofs.verify.__doc__ or ""
-    assert re.findall(r"^(\d)\. ", module, re.MULTILINE) == [number for number, _ in taken]
+    assert re.findall(r"^(\d+)\. ", module, re.MULTILINE) == [number for number, _ in compared]
+    module = proofs.verification.__doc__ or ""
+    further = taken[len(compared) :]
+    assert re.findall(r"^(\d+)\. ", module, re.MULTILINE) == [number for number, _ in further]
 
 
 def test_the_package_can_be_run_as_a_module(tmp_path: Path) -> None:

@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proofs import Companion, JsonValue, ReportInvalid, SampleDigest, parse_report, sha256_digest
-from proofs.report import written
+from proofs.report import encryption_of, salt_of, written
 from tests.unit.proofs.examples import (
     ANSWER,
     JOB_ID,
     JSON_VALUES,
     REQUEST,
+    SALT,
     SAMPLE_TEXTS,
     UNHURRIED,
     companion,
@@ -60,8 +61,8 @@ def test_the_companion_is_written_field_by_field() -> None:
     members = parse_report(report())["companion"]
 
     assert isinstance(members, dict)
-    # Nothing is said of another's samples, nor of a clock, where there is nothing to say.
-    unsaid = {"samples_of", "clock_skew_s"}
+    # Nothing is said of another's samples, of a clock or an encryption, where there is none.
+    unsaid = {"samples_of", "clock_skew_s", "report_encryption"}
     assert set(members) == {field.name for field in fields(Companion)} - unsaid
     assert members["calibrator_version"] is None
     assert members["cid_profile"] == "unixfs-v0-2015"
@@ -94,6 +95,7 @@ def test_any_request_and_answer_come_back(request_body: dict[str, JsonValue], an
         ({"samples": [{"index": True}]}, "integer index"),
         ({"samples": [{"index": 0, "text": "another"}]}, "digest of sample 0"),
         ({"samples": [{"index": 9, "text": ANSWER}]}, "digest of sample 9"),
+        ({"salt": b"short"}, "^salt: 5 bytes long, not 32"),
     ],
 )
 def test_what_cannot_be_reported_is_refused(changes: dict[str, object], reason: str) -> None:
@@ -109,6 +111,35 @@ def test_a_request_that_contains_itself_is_refused() -> None:
 
     with pytest.raises(ReportInvalid, match="nested deeper"):
         report(request=loop)
+
+
+def test_a_salt_is_a_member_of_the_report_and_is_read_back() -> None:
+    """As hexadecimal digits; a report without one has no such member."""
+    salted, plain = parse_report(report(salt=SALT)), parse_report(report())
+
+    assert salted["salt"] == SALT.hex()
+    assert (salt_of(salted), salt_of(plain)) == (SALT, None)
+    assert "salt" not in plain
+
+
+@pytest.mark.parametrize("salt", [None, 7, "", "ab" * 31, "AB" * 32, "zz" * 32, "ab" * 32 + "\n"])
+def test_a_salt_out_of_form_is_refused(salt: object) -> None:
+    """Two readers must not take it for two salts."""
+    document = {**json.loads(report()), "salt": salt}
+
+    with pytest.raises(ReportInvalid, match=r"^salt: not 64 lower-case"):
+        parse_report(json.dumps(document).encode("utf-8"))
+
+
+def test_an_encrypted_report_says_so() -> None:
+    """In its companion; other encryptions than the known one are refused."""
+    encrypted = parse_report(report(companion=companion(report_encryption="age")))
+
+    assert (encryption_of(encrypted), encryption_of(parse_report(report()))) == ("age", None)
+    for other in ("rot13", 7, ["age"]):
+        document = {**encrypted, "companion": {"report_encryption": other}}
+        with pytest.raises(ReportInvalid, match="no encryption known here"):
+            encryption_of(document)
 
 
 def test_samples_may_be_reported_without_their_texts() -> None:
@@ -162,6 +193,7 @@ def test_an_unknown_member_is_refused() -> None:
         ("samples", sample_digests()[::-1]),
         ("samples", sample_digests()[:1] * 2),
         ("cid_profile", "unixfs"),
+        ("report_encryption", "rot13"),
     ],
 )
 def test_a_companion_that_contradicts_itself_is_refused(field: str, value: object) -> None:

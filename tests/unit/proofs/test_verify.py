@@ -16,13 +16,25 @@ from proofs import (
     canonicalize,
     check_receipt,
     compute_cid,
+    salted_digest,
     sha256_digest,
 )
-from tests.unit.proofs.examples import ANSWER, REQUEST, UNHURRIED, receipt, report
+from tests.unit.proofs.examples import (
+    ANSWER,
+    REQUEST,
+    SALT,
+    UNHURRIED,
+    companion,
+    receipt,
+    report,
+)
 
 REPORT = report()
 RECEIPT = receipt().to_bytes()
 OUTPUT = ANSWER.encode("utf-8")
+SENSITIVE = {**REQUEST, "sensitive": True}
+SALTED_REPORT = report(request=SENSITIVE, salt=SALT)
+CIPHERTEXT = b"age-encryption.org/v1 and so on"
 SPELLED = json.dumps(REQUEST, indent=4).encode("utf-8")
 
 
@@ -172,7 +184,7 @@ def test_step_6_finds_another_output() -> None:
     fault = _sole_fault(RECEIPT, output=OUTPUT + b"\n")
 
     assert fault.number == 6
-    assert "the given output's bytes have" in fault.message
+    assert "the given output has" in fault.message
 
 
 @pytest.mark.parametrize("answer", ["another", 5])
@@ -207,6 +219,111 @@ def test_step_7_is_skipped_without_sample_texts() -> None:
     stored = report(samples=[])
 
     assert _outcomes(check_receipt(_issued(stored), report=stored))[7] is Outcome.SKIPPED
+
+
+def _salted_receipt(**changes: object) -> bytes:
+    hashes = {
+        "input_hash": salted_digest(canonicalize(SENSITIVE), SALT),
+        "output_hash": salted_digest(OUTPUT, SALT),
+        **changes,
+    }
+    return _issued(SALTED_REPORT, **hashes)
+
+
+def test_salted_hashes_pass_with_the_salt_in_the_report() -> None:
+    """Both steps compare under it, the caller's own files too, and say so."""
+    steps = check_receipt(
+        _salted_receipt(),
+        report=SALTED_REPORT,
+        request=json.dumps({"sensitive": True, **REQUEST}).encode("utf-8"),
+        output=OUTPUT,
+    )
+
+    assert set(_outcomes(steps).values()) == {Outcome.PASSED}
+    assert all(step.message.endswith(", salted") for step in steps[4:6])
+
+
+@pytest.mark.parametrize(("field", "number"), [("input_hash", 5), ("output_hash", 6)])
+def test_a_plain_hash_is_no_salted_one(field: str, number: int) -> None:
+    """Where the report has a salt, nothing else than the digest under it counts."""
+    plain = {"input_hash": canonicalize(SENSITIVE), "output_hash": OUTPUT}
+    changed = _salted_receipt(**{field: sha256_digest(plain[field])})
+    fault = _sole_fault(changed, stored=SALTED_REPORT)
+
+    assert fault.number == number
+    assert fault.message.startswith(f"{field} is ")
+
+
+def test_another_salt_refutes_both_hashes() -> None:
+    """The salt is as much part of what was promised as the text."""
+    stored = report(request=SENSITIVE, salt=SALT[::-1])
+    hashes = json.loads(_salted_receipt())
+    data = _issued(stored, **{name: hashes[name] for name in ("input_hash", "output_hash")})
+    outcomes = _outcomes(check_receipt(data, report=stored))
+
+    assert [number for number, end in outcomes.items() if end is Outcome.FAILED] == [5, 6]
+
+
+def test_without_the_salt_a_sensitive_job_is_not_refuted() -> None:
+    """Its request says that the hashes are salted, so there is nothing to compare with."""
+    request = canonicalize(SENSITIVE)
+    steps = check_receipt(_salted_receipt(), request=request, output=OUTPUT)
+
+    assert [step.outcome for step in steps[4:6]] == [Outcome.SKIPPED] * 2
+    assert all("no report with its salt was given" in step.message for step in steps[4:6])
+
+
+ENCRYPTED = report(companion=companion(report_encryption="age"))
+
+
+def _published(stored: bytes, ciphertext: bytes) -> bytes:
+    return receipt(report_hash=sha256_digest(stored), ipfs_cid=compute_cid(ciphertext)).to_bytes()
+
+
+def test_step_3_takes_the_ciphertext_of_an_encrypted_report() -> None:
+    """The hash is the report's, the CID its ciphertext's."""
+    data = _published(ENCRYPTED, CIPHERTEXT)
+    steps = check_receipt(data, report=ENCRYPTED, ciphertext=CIPHERTEXT)
+    alone = check_receipt(data, ciphertext=CIPHERTEXT)
+
+    assert [step.outcome for step in steps[1:4]] == [Outcome.PASSED] * 3
+    assert alone[2].outcome is Outcome.PASSED
+    assert alone[2].message.endswith(", of the ciphertext")
+
+
+def test_step_3_is_skipped_without_the_ciphertext() -> None:
+    """The plain report has another CID, and that refutes nothing."""
+    steps = check_receipt(_published(ENCRYPTED, CIPHERTEXT), report=ENCRYPTED)
+
+    assert steps[2].outcome is Outcome.SKIPPED
+    assert steps[2].message == "the report is published under age, but no ciphertext was given"
+
+
+def test_step_3_finds_another_ciphertext() -> None:
+    """One byte more."""
+    steps = check_receipt(
+        _published(ENCRYPTED, CIPHERTEXT), report=ENCRYPTED, ciphertext=CIPHERTEXT + b"\n"
+    )
+
+    assert steps[2].outcome is Outcome.FAILED
+    assert "the ciphertext's bytes have" in steps[2].message
+
+
+def test_step_3_finds_a_ciphertext_of_a_report_that_has_none() -> None:
+    """Whoever hands in both has to know which the CID is of."""
+    steps = check_receipt(_published(REPORT, CIPHERTEXT), report=REPORT, ciphertext=CIPHERTEXT)
+
+    assert steps[2].outcome is Outcome.FAILED
+    assert "does not say it is encrypted" in steps[2].message
+
+
+def test_step_3_finds_an_unknown_encryption() -> None:
+    """What the CID is of cannot be told then."""
+    document = json.loads(ENCRYPTED)
+    document["companion"]["report_encryption"] = "rot13"
+    stored = json.dumps(document).encode("utf-8")
+
+    assert _sole_fault(_published(stored, CIPHERTEXT), stored=stored).number == 3
 
 
 @UNHURRIED

@@ -2,7 +2,8 @@
 
 `python -m tests.vectors.proofs.generate` writes; with `--check` it changes nothing and exits 1 if a
 file differs. Each `broken_*.json` is the good receipt with the one fault it is named for.
-`cids.json` is not made here: its values come from other implementations and must not follow ours.
+`cids.json` and `merkle.json` are not made here: they come from other implementations and must not
+follow ours.
 """
 
 from __future__ import annotations
