@@ -99,7 +99,9 @@ def test_jobs_outlive_lost_packets(
     with network.cable() as cable:
         home = cluster(unix_socket=True, redis=cable.redis_options, redis_inside=cable.hub)
         home.script(SCRIPT)
-        worker = home.start_worker(inside=cable.shore, env={"HONEYFLOW_REDIS_URL": cable.url})
+        # It asks for no password: nobody but the two namespaces reaches it.
+        reach = {"HONEYFLOW_REDIS_URL": cable.url, "HONEYFLOW_UNSAFE_REDIS": "1"}
+        worker = home.start_worker(inside=cable.shore, env=reach)
         running = home.submit(1, prompt="LONG", policy="fixed:9")
         held = [*running, *home.submit(1, prompt="LASTING", policy="fixed:9")]
         wait_for(lambda: {"running"} == {home.state(one) for one in held})
