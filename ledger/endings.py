@@ -12,11 +12,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from ledger import bodies, receipts, reviews, views
+from ledger.log_values import ReceiptRow, ReviewRow
 from ledger.states import State
 from ledger.tables import jobs
 from ledger.transaction import Transaction
 from ledger.transitions import NOW, THE_FENCE, THE_JOB, Transition, job_of
-from ledger.values import Job, ReceiptRow, ReviewRow, cleaned
+from ledger.values import Job, cleaned
 
 MAX_TRIES = 5
 """Retries after transient errors; the next such error is final."""

@@ -1,37 +1,39 @@
 """Receipts: one per job, its bytes never changed; triggers in the database see to it.
 
-The leaf index and the signature are set once, after the fact.
+The leaf index is set once, when the receipt gets its place in a log (`ledger.logs`).
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import sqlalchemy as sa
 
 from ledger import bodies, tables
 from ledger.errors import BodyMismatch
+from ledger.log_values import ReceiptRow
 from ledger.tables import receipts
 from ledger.transaction import Transaction
-from ledger.values import ReceiptRow
 
 _THE_JOB = receipts.c.job_id == sa.bindparam("the_job")
 _GET = sa.select(receipts).where(_THE_JOB)
 _INSERT = tables.both(lambda insert: insert(receipts))
-_UNSEALED = (
+_OF_DIGEST = sa.select(receipts).where(receipts.c.digest == sa.bindparam("the_digest"))
+_UNLOGGED = (
     sa.select(receipts)
-    .where(receipts.c.leaf_index.is_(None))
+    .where(receipts.c.leaf_index.is_(None), receipts.c.log == sa.bindparam("the_log"))
     .order_by(receipts.c.created_at, receipts.c.job_id)
     .limit(sa.bindparam("at_most", type_=sa.Integer))
 )
-_SEAL = (
+_PLACE = (
     sa.update(receipts)
     .where(_THE_JOB, receipts.c.leaf_index.is_(None))
     .values(leaf_index=sa.bindparam("the_leaf", type_=sa.BigInteger))
-    .returning(receipts.c.job_id)
 )
-_SIGN = (
+_MOVE = (
     sa.update(receipts)
-    .where(_THE_JOB, receipts.c.signature.is_(None))
-    .values(signature=sa.bindparam("the_signature", type_=sa.LargeBinary))
+    .where(receipts.c.log == sa.bindparam("old_log"), receipts.c.leaf_index.is_(None))
+    .values(log=sa.bindparam("new_log", type_=sa.BigInteger))
     .returning(receipts.c.job_id)
 )
 
@@ -43,23 +45,28 @@ def get(tx: Transaction, job_id: str) -> ReceiptRow | None:
     return None if row is None else ReceiptRow(**row)
 
 
-def unsealed(tx: Transaction, limit: int = 100) -> list[ReceiptRow]:
-    """Receipts without a leaf index, oldest first."""
+def of_digest(tx: Transaction, digest: str) -> ReceiptRow | None:
+    """The receipt with this id, `sha256:` and 64 digits."""
     tx.flush()
-    return [ReceiptRow(**row) for row in tx.rows(_UNSEALED, {"at_most": limit})]
+    row = tx.row(_OF_DIGEST, {"the_digest": digest})
+    return None if row is None else ReceiptRow(**row)
 
 
-def seal(tx: Transaction, job_id: str, *, leaf_index: int) -> bool:
-    """Give a receipt its place in the log; false if it has one, or is not there."""
-    tx.flush()
-    return tx.execute(_SEAL, {"the_job": job_id, "the_leaf": leaf_index}).first() is not None
+def unlogged(tx: Transaction, log: int, limit: int = 100) -> list[ReceiptRow]:
+    """Receipts of a log that have no place in it yet, oldest first."""
+    return [ReceiptRow(**row) for row in tx.rows(_UNLOGGED, {"the_log": log, "at_most": limit})]
 
 
-def sign(tx: Transaction, job_id: str, *, signature: bytes) -> bool:
-    """Give a receipt its signature; false if it has one, or is not there."""
-    tx.flush()
-    signed = tx.execute(_SIGN, {"the_job": job_id, "the_signature": signature})
-    return signed.first() is not None
+def place(tx: Transaction, places: Mapping[str, int]) -> None:
+    """Write down which leaf each job's receipt has become; a place is given once."""
+    if places:
+        told = [{"the_job": job_id, "the_leaf": index} for job_id, index in places.items()]
+        tx.execute(_PLACE, told)
+
+
+def move(tx: Transaction, *, old_log: int, new_log: int) -> int:
+    """Give the receipts without a place to another log; tells how many they were."""
+    return len(tx.rows(_MOVE, {"old_log": old_log, "new_log": new_log}))
 
 
 def add(tx: Transaction, receipt: ReceiptRow) -> None:
@@ -72,6 +79,7 @@ def add(tx: Transaction, receipt: ReceiptRow) -> None:
         "leaf_index": receipt.leaf_index,
         "signature": receipt.signature,
         "created_at": tx.now,
+        "log": receipt.log,
     }
     tx.defer(_INSERT, [row])
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from ledger.log_values import ReviewRow
 from ledger.tables import reviews
 from ledger.transaction import Transaction
-from ledger.values import ReviewRow
 
 _OPEN = (
     sa.select(reviews)
     .where(reviews.c.state == "open")
     .order_by(reviews.c.created_at, reviews.c.job_id)
     .limit(sa.bindparam("at_most", type_=sa.Integer))
+)
+_SETTLE = (
+    sa.update(reviews)
+    .where(reviews.c.job_id == sa.bindparam("the_job"), reviews.c.state == "open")
+    .values(state="settled")
 )
 _INSERT = sa.insert(reviews)
 _GET = sa.select(reviews).where(reviews.c.job_id == sa.bindparam("the_job"))
@@ -41,3 +46,8 @@ def add(tx: Transaction, review: ReviewRow) -> None:
             "created_at": tx.now,
         },
     )
+
+
+def settle(tx: Transaction, job_id: str) -> None:
+    """Note that a person has decided about a job's answer."""
+    tx.execute(_SETTLE, {"the_job": job_id})

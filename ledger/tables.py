@@ -128,6 +128,7 @@ jobs = sa.Table(
     flag("dedupe"),
     # Not a foreign key: the job that is followed may be deleted first.
     sa.Column("follows", sa.Text),
+    sa.Column("purged_at", Real),
     sa.UniqueConstraint("idempotency_key", name="jobs_idempotency_key"),
 )
 
@@ -216,8 +217,10 @@ receipts = sa.Table(
     sa.Column("leaf_index", sa.BigInteger),
     sa.Column("signature", sa.LargeBinary),
     sa.Column("created_at", Real, nullable=False),
+    sa.Column("log", sa.BigInteger),
     sa.Index(
-        "receipts_unsealed",
+        "receipts_unlogged",
+        "log",
         "created_at",
         sqlite_where=sa.text("leaf_index IS NULL"),
         postgresql_where=sa.text("leaf_index IS NULL"),
@@ -246,6 +249,7 @@ workers = sa.Table(
     sa.Column("seen_at", Real),
     sa.Column("drain", sa.Boolean, nullable=False),
     flag("stop"),
+    sa.Column("seal", sa.Text),
 )
 
 leases = sa.Table(

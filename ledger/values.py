@@ -89,7 +89,8 @@ class Job:
 
     `session` is the session that claimed it last; it holds the job only while `state` is running.
     `previous` is the state before this one and `step` the number of moves so far. `promoted_at` is
-    when it was put before the others of its queue, `follows` the job whose execution it shares.
+    when it was put before the others of its queue, `follows` the job whose execution it shares,
+    `purged_at` when its texts were erased.
     `created` is true only in what the call that entered the job returns.
     """
 
@@ -147,6 +148,7 @@ class Job:
     promoted_at: float | None = None
     dedupe: bool = False
     follows: str | None = None
+    purged_at: float | None = None
     created: bool = field(default=False, compare=False)
 
     @property
@@ -223,14 +225,15 @@ class Attention:
     """What a session has to look at.
 
     `alive` is whether its lease holds, `drain` whether it shall finish what it has and take no
-    more, `stop` whether its process shall end, `running` maps the ids it holds to their fences,
-    `cancel` are those to be called off, and `lost` those of the ids asked about that it no longer
-    holds.
+    more, `stop` whether its process shall end, `seal` whether it shall seal its log (`full`, `all`
+    or None), `running` maps the ids it holds to their fences, `cancel` are those to be called off,
+    and `lost` those of the ids asked about that it no longer holds.
     """
 
     alive: bool
     drain: bool
     stop: bool
+    seal: str | None
     running: Mapping[str, int]
     cancel: list[str]
     lost: list[str]
@@ -286,6 +289,7 @@ class WorkerRow:
     seen_at: float | None
     drain: bool
     stop: bool = False
+    seal: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -294,33 +298,6 @@ class WorkerFlags:
 
     drain: bool = False
     stop: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReceiptRow:
-    """A job's receipt: its canonical bytes and what is known of them.
-
-    `leaf_index` is None until it is sealed in a log, `signature` until it is signed.
-    """
-
-    job_id: str
-    canonical: bytes
-    digest: str
-    report_digest: str
-    leaf_index: int | None = None
-    signature: bytes | None = None
-    created_at: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReviewRow:
-    """A doubtful answer that people shall look at; `classes` is plain JSON."""
-
-    job_id: str
-    reasons: Sequence[str]
-    classes: Mapping[str, Any] | Sequence[Any]
-    state: str = "open"
-    created_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

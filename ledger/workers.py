@@ -51,6 +51,12 @@ _SET_FLAGS = (
     )
     .returning(workers.c.worker)
 )
+_SEAL = (
+    sa.update(workers)
+    .where(workers.c.worker == sa.bindparam("the_worker"))
+    .values(seal=sa.bindparam("how", type_=sa.Text))
+    .returning(workers.c.worker)
+)
 
 
 def beat(
@@ -88,6 +94,14 @@ def set_flag(
     """
     told = {"the_worker": worker, "shall_drain": drain, "shall_stop": stop}
     return tx.execute(_SET_FLAGS, told).first() is not None
+
+
+def ask_to_seal(tx: Transaction, worker: str, how: str | None) -> bool:
+    """Ask a worker to seal its log: `full` batches, or `all` it has; None takes it back.
+
+    False for a worker that the ledger does not know.
+    """
+    return tx.execute(_SEAL, {"the_worker": worker, "how": how}).first() is not None
 
 
 def flags(tx: Transaction, worker: str) -> WorkerFlags:
