@@ -9,7 +9,13 @@ broker_url = _settings.redis_url
 result_backend = "ledger+" + _settings.redis_url.replace("redis+socket://", "socket://")
 
 # Modules with tasks. Their names are the wire format: given explicitly, never derived.
-imports = ("tasks.inference", "tasks.maintenance", "tasks.worker")
+imports = (
+    "tasks.inference",
+    "tasks.maintenance",
+    "tasks.cosigning",
+    "tasks.uploads",
+    "tasks.worker",
+)
 
 # A message is a job id; nothing but JSON is read from the broker.
 task_serializer = "json"
@@ -65,6 +71,21 @@ beat_schedule = {
         "task": "tasks.sweep_workers",
         "schedule": _timing.heartbeat_s,
         "options": {"queue": "control", "expires": _timing.heartbeat_s},
+    },
+    "request-seals": {
+        "task": "tasks.request_seals",
+        "schedule": 5.0,
+        "options": {"queue": "control", "expires": 5},
+    },
+    "collect-cosignatures": {
+        "task": "tasks.collect_cosignatures",
+        "schedule": 30.0,
+        "options": {"queue": "control", "expires": 30},
+    },
+    "upload-to-ipfs": {
+        "task": "tasks.upload_to_ipfs",
+        "schedule": 15.0,
+        "options": {"queue": "control", "expires": 15},
     },
 }
 beat_schedule_filename = str(_settings.data_dir / "celerybeat-schedule")

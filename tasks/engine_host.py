@@ -24,6 +24,7 @@ from executors import Completion, EngineConfig, Executor, LoadProgress
 from ledger import Attention
 from tasks.admission import Admission
 from tasks.client import Client
+from tasks.evidence import Issuer
 from tasks.finisher import Finisher
 from tasks.keeper import Keeper
 from tasks.places import Places
@@ -55,7 +56,7 @@ class EngineHost:
         scribe: Scribe,
         keeper: Keeper,
         writer: EventWriter,
-        worker_ens: str,
+        issuer: Issuer,
         queues: Sequence[str],
         on_engine_lost: Callable[[str], None],
         on_flawed: Callable[[Any, str, str], None],
@@ -67,7 +68,7 @@ class EngineHost:
         self._scribe = scribe
         self._keeper = keeper
         self._writer = writer
-        self._worker_ens = worker_ens
+        self._issuer = issuer
         self._on_engine_lost = on_engine_lost
         self.on_free = on_free
         self._has_backlog = has_backlog
@@ -115,8 +116,7 @@ class EngineHost:
             places=self.places,
             scribe=self._scribe,
             catalogue=self._client.catalogue,
-            settings=self._client.settings,
-            worker_ens=self._worker_ens,
+            issuer=self._issuer,
             sink=lambda job_id: EventSink(job_id, self._writer),
             jitter=random.random,
         )

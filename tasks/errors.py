@@ -20,7 +20,12 @@ HoneyflowError
 ├── JobCancelled              somebody cancelled it
 ├── JobExpired                its deadline passed before it was done
 ├── WaitTimeout               the caller stopped waiting; the job goes on
-└── WorkerMisconfigured       a worker cannot start like this
+├── WorkerMisconfigured       a worker cannot start like this
+├── KeyUnusable               a signing key is missing, unsafe or locked; names the file
+│   └── AgentUnavailable      the ssh-agent that holds it does not answer, or will not sign
+├── KeyExists                 a signing key is there already, and is never overwritten
+├── BundleUnusable            a folder holds no bundle that can be used, or cannot take one
+└── BundleExists              there is something where a bundle is to be written
 
 Every error has `code` (UPPER_SNAKE_CASE), a sentence, `suggested_action`, `details`, `retriable`,
 `http_status` and `exit_code`: 0 is success, 1 a failure, 124 time that ran out, 137 a job that was
@@ -238,6 +243,47 @@ class WorkerMisconfigured(HoneyflowError):
 
     code = "WORKER_MISCONFIGURED"
     suggested_action = "Give --gpu N or --device cpu together with --model NAME, or --maintenance."
+
+
+class KeyUnusable(HoneyflowError):
+    """The signing key cannot be used."""
+
+    code = "KEY_UNUSABLE"
+    suggested_action = "Look at `honeyflow keys bee show`."
+
+
+class AgentUnavailable(KeyUnusable):
+    """The ssh-agent that holds the signing key does not sign."""
+
+    code = "AGENT_UNAVAILABLE"
+    retriable = True
+    http_status = 503
+    suggested_action = "Start the agent, add the key with ssh-add, and check ssh_agent_socket."
+
+
+class KeyExists(HoneyflowError):
+    """There is a signing key already."""
+
+    code = "KEY_EXISTS"
+    http_status = 409
+    suggested_action = "Keep it, or replace it with `honeyflow keys bee rotate`."
+
+
+class BundleUnusable(HoneyflowError):
+    """The folder holds no bundle that can be used."""
+
+    code = "BUNDLE_UNUSABLE"
+    http_status = 400
+    exit_code = 2
+    suggested_action = "Write it again with `honeyflow job bundle JOB -o DIR`."
+
+
+class BundleExists(HoneyflowError):
+    """There is something at that place already."""
+
+    code = "BUNDLE_EXISTS"
+    http_status = 409
+    suggested_action = "Name a folder that is not there yet, or an empty one."
 
 
 def describe(error: BaseException) -> dict[str, Any]:

@@ -1,16 +1,20 @@
 """A settled outcome as stored bytes: the result, the report, the receipt and the review.
 
-The receipt is made inside the committing transaction, because its timestamp is the store's clock.
+The receipt is made and signed inside the committing transaction, because its timestamp is the
+store's clock. What may leave the machine is queued for upload in the same transaction.
 """
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from executors import ModelInfo, Sampling
 from executors.resampling import Outcome
-from ledger import Job, ReceiptRow, ReviewRow, Transaction, jobs
+from ledger import Job, ReceiptRow, ReviewRow, Transaction, bodies, jobs
+from ledger.uploads import UploadKind
 from proofs import (
     Companion,
     Receipt,
@@ -18,24 +22,46 @@ from proofs import (
     build_report,
     compute_cid,
     confidence_score,
+    encryption,
+    salted_digest,
     sha256_digest,
     timestamp,
 )
-from tasks import payloads
+from proofs.report import SALT_BYTES
+from tasks import outbox, payloads
 from tasks.catalogue import Profile
 from tasks.client import JobResult
+from tasks.settings import Settings
 
 MOST_SKEW_S = 5.0
 """How far a worker's clock may be off without a word of it in the report."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Issuer:
+    """Who issues a worker's receipts, and what becomes of their reports.
+
+    `sign` gives a receipt's own signature, `log` is the number of the log it belongs to.
+    """
+
+    settings: Settings
+    sign: Callable[[bytes], bytes]
+    log: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """A report's bytes with their names; made before the transaction, which others wait for."""
+    """A report's bytes with their names; made before the transaction, which others wait for.
+
+    `published` is what `cid` names: the report, or its ciphertext.
+    """
 
     data: bytes
     digest: str
     cid: str
+    published: bytes
+    input_hash: str
+    output_hash: str
 
 
 def report(
@@ -46,10 +72,12 @@ def report(
     sampling: Sampling,
     info: ModelInfo,
     profile: Profile | None,
-    cid_profile: str,
+    issuer: Issuer,
     clock_skew_s: float,
 ) -> Report:
     """The report of a job, as it is stored and hashed."""
+    salt = secrets.token_bytes(SALT_BYTES) if request.sensitive else None
+    recipients, cid_profile = issuer.settings.ipfs_recipients, issuer.settings.cid_profile
     sampler = {key: value for key, value in asdict(sampling).items() if key != "seed"}
     digests = tuple(
         SampleDigest(
@@ -87,6 +115,7 @@ def report(
         cid_profile=cid_profile,
         samples_of=job.follows,
         clock_skew_s=round(clock_skew_s) if abs(clock_skew_s) > MOST_SKEW_S else None,
+        report_encryption="age" if recipients else None,
     )
     data = build_report(
         job_id=job.id,
@@ -94,9 +123,20 @@ def report(
         answer=outcome.answer,
         samples=[_sample(sample) for sample in outcome.samples],
         companion=companion,
+        salt=salt,
     )
-    cid = compute_cid(data, profile=cid_profile)
-    return Report(data=data, digest=sha256_digest(data), cid=cid)
+    published = encryption.encrypt(data, recipients) if recipients else data
+    answer = outcome.answer.encode()
+    return Report(
+        data=data,
+        digest=sha256_digest(data),
+        cid=compute_cid(published, profile=cid_profile),
+        published=published,
+        input_hash=(
+            job.request_digest if salt is None else salted_digest(request.to_bytes(), salt)
+        ),
+        output_hash=sha256_digest(answer) if salt is None else salted_digest(answer, salt),
+    )
 
 
 def commit(
@@ -105,22 +145,21 @@ def commit(
     job: Job,
     outcome: Outcome,
     report: Report,
-    worker_ens: str,
-    epoch: int,
+    issuer: Issuer,
 ) -> dict[str, Any] | None:
     """Commit a job's result with its receipt; None if the job is somebody else's by now."""
     receipt = Receipt(
         job_id=job.id,
-        worker_ens=worker_ens,
+        worker_ens=issuer.settings.signing_name,
         model=job.model,
-        input_hash=job.request_digest,
-        output_hash=sha256_digest(outcome.answer.encode()),
+        input_hash=report.input_hash,
+        output_hash=report.output_hash,
         report_hash=report.digest,
         inference_time_ms=max(0, round((tx.now - (job.claimed_at or tx.now)) * 1000)),
         confidence_score=confidence_score(outcome.confidence),
         k_samples=outcome.k,
         timestamp=timestamp(tx.now),
-        epoch=epoch,
+        epoch=issuer.settings.epoch,
         ipfs_cid=report.cid,
     )
     stored = receipt.to_bytes()
@@ -166,6 +205,8 @@ def commit(
             canonical=stored,
             digest=digest,
             report_digest=receipt.report_hash,
+            signature=issuer.sign(stored),
+            log=issuer.log,
         ),
         report=report.data,
         confidence=outcome.confidence,
@@ -173,7 +214,18 @@ def commit(
         rounds=outcome.rounds,
         review=review,
     )
-    return result.celery() if committed else None
+    if not committed:
+        return None
+    if outbox.reports_leave(issuer.settings):
+        outbox.enqueue(
+            tx,
+            issuer.settings,
+            kind=UploadKind.REPORT,
+            cid=report.cid,
+            body_digest=bodies.put(tx, report.published),
+            profile=issuer.settings.cid_profile,
+        )
+    return result.celery()
 
 
 def _sample(sample: Any) -> dict[str, Any]:

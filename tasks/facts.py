@@ -1,4 +1,4 @@
-"""What a worker says of itself: in its heartbeats, and to `celery inspect stats`."""
+"""What a worker says of itself: in heartbeats, in its log, and to `celery inspect stats`."""
 
 from __future__ import annotations
 
@@ -30,6 +30,15 @@ def of_heartbeat(
     if not consuming:
         return "draining", facts
     return ("busy" if in_flight else "idle"), facts
+
+
+def of_engine(host: EngineHost) -> str:
+    """An engine that has come up, in a line for the log."""
+    info = host.executor.info
+    return (
+        f"{info.name} on {info.engine} {info.engine_version} ({info.device}) answers; "
+        f"{host.places.total} samples in flight"
+    )
 
 
 def of_stats(pin: Pin, host: EngineHost) -> dict[str, Any]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from ledger import workers
-from tasks import wiring
+from ledger import logs, workers
+from tasks import sealer, wiring
 from tasks.celery import app
 
 logger = logging.getLogger(__name__)
@@ -32,3 +32,21 @@ def sweep_workers() -> int:
     for name in stale:
         logger.warning("worker %s has sent no heartbeat for %.0f s", name, STALE_AFTER_S)
     return len(stale)
+
+
+@app.task(name="tasks.request_seals", ignore_result=True)
+def request_seals() -> int:
+    """Ask every worker to seal whose log has enough that waits, or for long enough; how many."""
+    client = wiring.client()
+    sealing = client.settings.sealing
+    asked = 0
+    with client.ledger.write() as tx:
+        for waiting in logs.unlogged(tx):
+            if waiting.oldest <= tx.now - sealing.after_s:
+                how = sealer.ALL
+            elif waiting.count >= sealing.batch:
+                how = sealer.FULL
+            else:
+                continue
+            asked += workers.ask_to_seal(tx, waiting.worker, how)
+    return asked

@@ -43,6 +43,7 @@ from tasks.consumer_watch import ConsumerWatch
 from tasks.engine_host import EngineHost
 from tasks.errors import HoneyflowError, adopt, describe
 from tasks.gate import Gate
+from tasks.issuing import Issuing
 from tasks.keeper import Keeper
 from tasks.lane import Lane
 from tasks.messages import INFER
@@ -179,6 +180,14 @@ class EnginePool(BasePool):
 
     def _start_engine(self) -> None:
         assert self.pin.engine is not None
+        self.issuing = Issuing.start(
+            settings=self.settings,
+            ledger=self.client.ledger,
+            worker=self.worker_name,
+            session=lambda: self.keeper.session,
+            note_event=self.note_event,
+        )
+        self._undo.append(self.issuing.stop)
         writer = EventWriter(ledger_id.connect(self.settings))
         writer.start()
         self._undo.append(writer.stop)
@@ -188,7 +197,7 @@ class EnginePool(BasePool):
             scribe=self.scribe,
             keeper=self.keeper,
             writer=writer,
-            worker_ens=self.settings.worker_ens or f"{self.pin.node}.honeyflow",
+            issuer=self.issuing.issuer,
             queues=self.pin.queues,
             on_engine_lost=self._engine_lost,
             on_flawed=self._flawed,
@@ -198,15 +207,7 @@ class EnginePool(BasePool):
         self.host = host
         host.start(self._on_progress)
         self._undo.append(host.stop)
-        info = host.executor.info
-        logger.info(
-            "%s on %s %s (%s) answers; %d samples in flight",
-            info.name,
-            info.engine,
-            info.engine_version,
-            info.device,
-            host.places.total,
-        )
+        logger.info("%s", facts.of_engine(host))
 
     def on_apply(
         self,
@@ -283,6 +284,7 @@ class EnginePool(BasePool):
     def _attend(self, seen: Attention) -> None:
         if self.host is not None:
             self.host.attend(seen)
+            self.issuing.sealer.ask(seen.seal)
 
     def _drain(self, drain: bool) -> None:  # noqa: FBT001 - a flag's new value
         """Take nothing more, and finish what runs; or go on as before."""

@@ -40,7 +40,6 @@ from tasks.errors import describe
 from tasks.places import LATER_WAVE, Places
 from tasks.plans import Plan
 from tasks.scribe import Scribe
-from tasks.settings import Settings
 from tasks.stream import EventSink
 
 logger = logging.getLogger(__name__)
@@ -100,8 +99,7 @@ class Runner:
         places: Places,
         scribe: Scribe,
         catalogue: Catalogue,
-        settings: Settings,
-        worker_ens: str,
+        issuer: evidence.Issuer,
         sink: Callable[[str], EventSink],
         jitter: Callable[[], float],
     ) -> None:
@@ -109,8 +107,7 @@ class Runner:
         self._places = places
         self._scribe = scribe
         self._catalogue = catalogue
-        self._settings = settings
-        self._worker_ens = worker_ens
+        self._issuer = issuer
         self._sink = sink
         self._jitter = jitter
 
@@ -222,7 +219,7 @@ class Runner:
             sampling=plan.sampling,
             info=self._executor.info,
             profile=plan.profile,
-            cid_profile=self._settings.cid_profile,
+            issuer=self._issuer,
             clock_skew_s=_skew(job, hold),
         )
         commit = functools.partial(
@@ -230,8 +227,7 @@ class Runner:
             job=job,
             outcome=outcome,
             report=report,
-            worker_ens=self._worker_ens,
-            epoch=self._settings.epoch,
+            issuer=self._issuer,
         )
 
         def with_lost_samples(tx: Transaction) -> dict[str, Any] | None:

@@ -41,6 +41,14 @@ KNOWN_TABLES = {
     "timing",
     "unsafe_redis",
     "message_keys",
+    "keys_dir",
+    "bee_passphrase_file",
+    "ssh_agent_socket",
+    "sealing",
+    "witnesses",
+    "ipfs_api_url",
+    "ipfs_recipients",
+    "ipfs_plaintext",
 }
 
 
@@ -77,6 +85,14 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sealing:
+    """When a worker seals its log: so many receipts, or the oldest so many seconds old."""
+
+    batch: int = 100
+    after_s: float = 900.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What one process needs to know about its surroundings."""
 
@@ -96,8 +112,26 @@ class Settings:
     timing: Timing = field(default_factory=Timing)
     unsafe_redis: bool = False
     message_keys: tuple[Path, ...] = ()
+    keys_dir: Path
+    bee_passphrase_file: Path | None = None
+    ssh_agent_socket: Path | None = None
+    sealing: Sealing = field(default_factory=Sealing)
+    witnesses: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    ipfs_api_url: str | None = field(default=None, repr=False)  # it may hold a password
+    ipfs_recipients: tuple[str, ...] = ()
+    ipfs_plaintext: bool = False
     config_file: Path | None = None
     gpu_name: str | None = None
+
+    @property
+    def signing_name(self) -> str:
+        """The name that this node's receipts and keys go by."""
+        return self.worker_ens or f"{self.node}.honeyflow"
+
+    @property
+    def receipts_dir(self) -> Path:
+        """Where what was sealed is published."""
+        return self.data_dir / "receipts"
 
     @property
     def redis_dir(self) -> Path:
@@ -151,6 +185,14 @@ def read(environ: Mapping[str, str]) -> Settings:
         timing=values.section(Timing, "timing", "HONEYFLOW_TIMING"),
         unsafe_redis=values.flag("unsafe_redis", "HONEYFLOW_UNSAFE_REDIS"),
         message_keys=tuple(Path(name).expanduser() for name in values.texts("message_keys")),
+        keys_dir=values.path("keys_dir", "HONEYFLOW_KEYS_DIR") or data_dir / "keys",
+        bee_passphrase_file=values.path("bee_passphrase_file", "BEE_PASSPHRASE_FILE"),
+        ssh_agent_socket=values.path("ssh_agent_socket", "HONEYFLOW_SSH_AGENT"),
+        sealing=values.section(Sealing, "sealing"),
+        witnesses=values.tables("witnesses"),
+        ipfs_api_url=values.text("ipfs_api_url", "IPFS_API_URL"),
+        ipfs_recipients=values.texts("ipfs_recipients"),
+        ipfs_plaintext=values.flag("ipfs_plaintext", "HONEYFLOW_IPFS_PLAINTEXT"),
         config_file=file,
         gpu_name=environ.get("HONEYFLOW_GPU_NAME"),
     )

@@ -33,6 +33,11 @@ class Values:
             return value
         raise self._wrong(key, "a text that is not empty", value)
 
+    def path(self, key: str, variable: str) -> Path | None:
+        """The name of a file or folder."""
+        told = self.text(key, variable)
+        return None if told is None else Path(told).expanduser()
+
     def name(self, key: str, variable: str) -> str | None:
         """A text that can be part of a queue's name."""
         value = self.text(key, variable)

@@ -13,7 +13,8 @@ settings.register_profile("quick", max_examples=50, deadline=None)
 settings.register_profile("thorough", max_examples=1000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
-for _name in [name for name in os.environ if name.startswith(("HONEYFLOW_", "WORKER_", "CELERY_"))]:
+_OURS = ("HONEYFLOW_", "WORKER_", "CELERY_", "IPFS_", "BEE_")
+for _name in [name for name in os.environ if name.startswith(_OURS)]:
     del os.environ[_name]
 
 

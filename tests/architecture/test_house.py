@@ -74,7 +74,14 @@ def test_the_task_names_are_the_wire_format() -> None:
 
     app.loader.import_default_modules()
     ours = {name for name in app.tasks if not name.startswith("celery.")}
-    assert {"tasks.infer", "tasks.reconcile", "tasks.sweep_workers"} == ours
+    assert ours == {
+        "tasks.collect_cosignatures",
+        "tasks.infer",
+        "tasks.reconcile",
+        "tasks.request_seals",
+        "tasks.sweep_workers",
+        "tasks.upload_to_ipfs",
+    }
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -1,0 +1,68 @@
+"""A worker's receipts: who signs them, what becomes of their reports, who seals their log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Self
+
+from ledger import Ledger
+from proofs import ProofError, encryption
+from tasks.errors import SettingsInvalid
+from tasks.evidence import Issuer
+from tasks.notary import Notary
+from tasks.sealer import Sealer
+from tasks.settings import Settings
+
+
+class Issuing:
+    """A worker's notary and its sealer, from its start to its end."""
+
+    def __init__(self, *, notary: Notary, sealer: Sealer, issuer: Issuer) -> None:
+        self.notary = notary
+        self.sealer = sealer
+        self.issuer = issuer
+
+    @classmethod
+    def start(
+        cls,
+        *,
+        settings: Settings,
+        ledger: Ledger,
+        worker: str,
+        session: Callable[[], str],
+        note_event: Callable[[str, Mapping[str, Any]], None],
+    ) -> Self:
+        """Take the worker's key and its log, and begin to seal.
+
+        Raises:
+            HoneyflowError: the key cannot be used, somebody else signs with it, or a recipient of
+                reports is none.
+        """
+        _check_recipients(settings)
+        notary = Notary.open(settings, ledger, worker, has_session=True)
+        sealer = Sealer(
+            ledger=ledger,
+            notary=notary,
+            settings=settings,
+            worker=worker,
+            holder=session,
+            note_event=note_event,
+        )
+        sealer.start()
+        issuer = Issuer(settings=settings, sign=notary.sign_receipt, log=notary.log)
+        return cls(notary=notary, sealer=sealer, issuer=issuer)
+
+    def stop(self) -> None:
+        """Seal what waits, and let go of the key."""
+        self.sealer.stop()
+        self.notary.close()
+
+
+def _check_recipients(settings: Settings) -> None:
+    try:
+        for recipient in settings.ipfs_recipients:
+            encryption.check_recipient(recipient)
+    except ProofError as error:
+        raise SettingsInvalid(
+            f"ipfs_recipients: {error.message}.", suggested_action=error.suggested_action
+        ) from error

@@ -1,0 +1,199 @@
+"""Who signs a worker's receipts, and which log they belong to: made once, at the worker's start.
+
+Signing one receipt goes on whatever has become of the log; whether the log itself may grow is in
+its row, and written there at the start where somebody holds more of it than the ledger.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Self
+
+from ledger import Ledger, LogRow, LogState, Transaction, log_entries, logs, receipts
+from proofs import sshsig
+from proofs.checkpoint import Checkpoint
+from proofs.entry import LogCloseEntry
+from proofs.errors import ProofError
+from proofs.keys import PublicKey, Signer
+from proofs.merkle import EMPTY_ROOT
+from proofs.note import Note
+from proofs.origin import principal_of
+from proofs.revocation import Revocation
+from tasks import bee_key
+from tasks.key_folder import KeyFolder, LogName
+from tasks.log_errors import LogNotOpen, LogRenamed
+from tasks.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+class Notary:
+    """A worker's key, and the log that it signs; `log` is the row's number in the ledger."""
+
+    def __init__(self, *, folder: KeyFolder, signer: Signer, log: LogRow) -> None:
+        self.folder = folder
+        self.signer = signer
+        self.log = log.number
+        self.origin = log.origin
+        self.log_id = log.log_id
+
+    @classmethod
+    def open(
+        cls, settings: Settings, ledger: Ledger, worker: str, *, has_session: bool = False
+    ) -> Self:
+        """Take a worker's key and its log; both are made where there are none yet.
+
+        `has_session` says that the caller has the worker's session: a process that has lost it may
+        hold the key still, frozen, and is not waited for.
+
+        Raises:
+            KeyUnusable: the key is missing, readable by others, encrypted without a passphrase, …
+            LogInUse: another process signs for this worker.
+            LogRenamed: the log was begun under another name.
+            LogNotOpen: the key is revoked.
+        """
+        folder = KeyFolder.open(
+            settings.keys_dir, worker, ledger=ledger.uuid if has_session else ""
+        )
+        try:
+            signer = _signer(folder.path, settings)
+            name = _log_name(folder, settings.signing_name, ledger)
+            with ledger.write() as tx:
+                _refuse_revoked(tx, signer.public_key, name)
+                notary = cls.enter(tx, folder=folder, signer=signer, name=name, worker=worker)
+            notary.compare(ledger, folder.checkpoint(), where=str(folder.path / "checkpoint"))
+        except BaseException:
+            folder.close()
+            raise
+        return notary
+
+    @classmethod
+    def enter(
+        cls, tx: Transaction, *, folder: KeyFolder, signer: Signer, name: LogName, worker: str
+    ) -> Self:
+        """A notary of the log with this name, which is entered where the ledger does not know it.
+
+        Where it takes another log's place, what waits there waits here from now on.
+        """
+        log = logs.enter(
+            tx,
+            log_id=name.log_id,
+            worker=worker,
+            origin=name.origin,
+            key=signer.public_key.to_openssh(),
+            empty_root=EMPTY_ROOT,
+            predecessor=name.closes.origin if name.closes is not None else None,
+        )
+        if name.closes is not None:
+            _take_over(tx, log, name.closes)
+        return cls(folder=folder, signer=signer, log=log)
+
+    def close(self) -> None:
+        """Let others sign for this worker."""
+        self.folder.close()
+
+    def row(self, ledger: Ledger) -> LogRow:
+        """The log's row as it is now."""
+        with ledger.read() as tx:
+            return self.row_in(tx)
+
+    def row_in(self, tx: Transaction) -> LogRow:
+        """The log's row as a transaction sees it."""
+        log = logs.get(tx, self.log)
+        assert log is not None
+        return log
+
+    def sign_receipt(self, receipt: bytes) -> bytes:
+        """The receipt's own signature, armoured."""
+        return sshsig.sign(self.signer, namespace=sshsig.RECEIPT_NAMESPACE, message=receipt)
+
+    def compare(self, ledger: Ledger, head: bytes | None, *, where: str) -> bool:
+        """Stop the log for good if a head of it, signed by it, is ahead of the ledger's.
+
+        True if the ledger holds all that the head speaks of, or the head is not of this log.
+        """
+        seen = self._read(head)
+        if seen is None:
+            return True
+        with ledger.write() as tx:
+            log = self.row_in(tx)
+            ahead = seen.size > log.size
+            forked = seen.size == log.sealed_size and seen.root != log.sealed_root
+            if not (ahead or forked):
+                return True
+            reason = (
+                f"{where} holds a head of {seen.size} leaves"
+                + (" with another root" if forked else "")
+                + f", the ledger one of {log.sealed_size}"
+            )
+            if logs.stop(tx, self.log, state=LogState.ROLLED_BACK, reason=reason):
+                logger.error(
+                    "LOG_ROLLED_BACK: %s. Jobs go on and receipts stay signed one by one, but "
+                    "nothing is added to this log. Bring the newest ledger back, or begin a new "
+                    "log with `honeyflow receipts succeed-log`.",
+                    reason,
+                )
+        return False
+
+    def _read(self, head: bytes | None) -> Checkpoint | None:
+        if head is None:
+            return None
+        try:
+            seen = Checkpoint.from_note(Note.parse(head))
+        except ProofError as error:
+            logger.warning("the newest checkpoint beside the key cannot be read: %s", error)
+            return None
+        return seen if seen.origin == self.origin else None
+
+
+def _signer(folder: Path, settings: Settings) -> Signer:
+    if bee_key.is_missing(folder):
+        bee_key.create(folder, passphrase_file=settings.bee_passphrase_file)
+        logger.info("made a key for this worker's receipts: %s", folder / "bee_key.pub")
+    return bee_key.open_signer(
+        folder,
+        passphrase_file=settings.bee_passphrase_file,
+        agent_socket=settings.ssh_agent_socket,
+    )
+
+
+def _log_name(folder: KeyFolder, worker_name: str, ledger: Ledger) -> LogName:
+    name = folder.log(worker_name)
+    if principal_of(name.origin) == worker_name:
+        return name
+    with ledger.read() as tx:
+        known = logs.of_id(tx, name.log_id)
+    if folder.checkpoint() is None and (known is None or known.size == 0):
+        # Nothing was logged under the old name: a name that was set later.
+        return folder.begin_log(worker_name)
+    raise LogRenamed(
+        f"The log {name.origin} was begun under another name than {worker_name}.",
+        details={"origin": name.origin, "worker_ens": worker_name},
+    )
+
+
+def _take_over(tx: Transaction, log: LogRow, closes: LogCloseEntry) -> None:
+    """Put a log in the place of another one: what waits there waits here from now on."""
+    kind, data = closes.entry_type, closes.to_bytes()
+    if log.size == 0:
+        log_entries.add(tx, log=log.number, kind=kind, data=data)
+    for other in logs.list(tx):
+        if other.origin == closes.origin:
+            reason = f"{log.origin} has taken its place"
+            logs.stop(tx, other.number, state=LogState.CLOSED, reason=reason)
+            receipts.move(tx, old_log=other.number, new_log=log.number)
+            log_entries.move(tx, old_log=other.number, new_log=log.number)
+
+
+def _refuse_revoked(tx: Transaction, key: PublicKey, name: LogName) -> None:
+    for data in log_entries.revocations(tx):
+        revocation = Revocation.from_bytes(data)
+        if revocation.key == key.to_openssh():
+            raise LogNotOpen(
+                f"The key {key.fingerprint} of {name.origin} is revoked: {revocation.reason}.",
+                code="KEY_REVOKED",
+                suggested_action="Make a new key with `honeyflow keys bee new --replace`, and a "
+                "new log with `honeyflow receipts succeed-log`.",
+                details={"key": key.to_openssh(), "origin": name.origin},
+            )

@@ -1,0 +1,133 @@
+"""A log's key hands over to the next one: an entry of the log, under a head signed by both.
+
+The next key lies in the folder `next` beside the one in use. While it does, the handover goes on
+from wherever it was stopped:
+
+1. what waits is sealed with the old key;
+2. the entry that names both keys is queued;
+3. the batch with it is sealed, its checkpoint signed by both;
+4. the old key goes to `retired/<fingerprint>`, and the next one takes its place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from pathlib import Path
+
+from ledger import Ledger, LogRow, log_entries
+from proofs import timestamp
+from proofs.entry import EntryType, KeyHandoverEntry
+from proofs.keys import PublicKey, Signer
+from proofs.revocation import Revocation
+from tasks import bee_key, sealing
+from tasks.key_folder import NEXT
+from tasks.notary import Notary
+from tasks.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+RETIRED = "retired"
+
+
+def go_on(ledger: Ledger, notary: Notary, settings: Settings, *, holder: str) -> bool:
+    """Hand over to the next key, if there is one; true if that was done.
+
+    Raises:
+        KeyUnusable: the next key cannot be used.
+        LogNotOpen, LogRolledBack, LogUnsound: the log cannot be sealed.
+    """
+    folder = notary.folder.path
+    if bee_key.is_missing(folder / NEXT):
+        return False
+    successor = bee_key.open_signer(
+        folder / NEXT,
+        passphrase_file=settings.bee_passphrase_file,
+        agent_socket=settings.ssh_agent_socket,
+    )
+    new_key = successor.public_key.to_openssh()
+    if _row(ledger, notary).key != new_key:
+        if not _is_queued(ledger, notary, new_key):
+            _seal_all(ledger, notary, settings, holder, cosigner=None)  # (1)
+            _queue(ledger, notary, new_key)  # (2)
+        _seal_all(ledger, notary, settings, holder, cosigner=successor)  # (3)
+    if _row(ledger, notary).key != new_key:
+        return False
+    _swap(folder, notary.signer.public_key)  # (4)
+    notary.signer = successor
+    logger.warning(
+        "the log %s is signed by %s now", notary.origin, successor.public_key.fingerprint
+    )
+    return True
+
+
+def _row(ledger: Ledger, notary: Notary) -> LogRow:
+    return notary.row(ledger)
+
+
+def _is_queued(ledger: Ledger, notary: Notary, new_key: str) -> bool:
+    with ledger.read() as tx:
+        waiting = log_entries.of_type(tx, notary.log, EntryType.KEY_HANDOVER)
+    return any(KeyHandoverEntry.from_bytes(entry.data).new_key == new_key for entry in waiting)
+
+
+def _queue(ledger: Ledger, notary: Notary, new_key: str) -> None:
+    with ledger.write() as tx:
+        sealing.require_open(notary.row_in(tx))
+        entry = KeyHandoverEntry(
+            origin=notary.origin,
+            old_key=notary.signer.public_key.to_openssh(),
+            new_key=new_key,
+            timestamp=timestamp(tx.now),
+        )
+        log_entries.add(tx, log=notary.log, kind=entry.entry_type, data=entry.to_bytes())
+
+
+def _seal_all(
+    ledger: Ledger, notary: Notary, settings: Settings, holder: str, *, cosigner: Signer | None
+) -> None:
+    while sealing.seal_next(
+        ledger,
+        notary,
+        holder=holder,
+        most=settings.sealing.batch,
+        partial=True,
+        epoch=settings.epoch,
+        cid_profile=settings.cid_profile,
+        cosigner=cosigner,
+    ):
+        pass
+
+
+def retire_if_revoked(ledger: Ledger, folder: Path, settings: Settings) -> None:
+    """Put a revoked key away; the next start makes another one."""
+    if bee_key.is_missing(folder):
+        return
+    key = bee_key.public_key(folder, passphrase_file=settings.bee_passphrase_file)
+    with ledger.read() as tx:
+        revoked = [Revocation.from_bytes(data).key for data in log_entries.revocations(tx)]
+    if key.to_openssh() in revoked:
+        retired = _retired(folder, key)
+        for name in bee_key.FILES:
+            if (folder / name).exists():
+                (folder / name).replace(retired / name)
+
+
+def _swap(folder: Path, old: PublicKey) -> None:
+    """Put the next key in place, half by half: whatever stops it, one key can be used."""
+    retired = _retired(folder, old)
+    for name in bee_key.FILES:
+        following = folder / NEXT / name
+        if not following.exists():
+            continue
+        if (folder / name).exists() and not (retired / name).exists():
+            (retired / name).hardlink_to(folder / name)
+        following.replace(folder / name)
+    (folder / NEXT).rmdir()
+
+
+def _retired(folder: Path, key: PublicKey) -> Path:
+    """Where an old key is kept, under the hexadecimal digits of its fingerprint."""
+    place = folder / RETIRED / hashlib.sha256(key.blob).hexdigest()
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return place
