@@ -55,7 +55,10 @@ def rotate(
         finally:
             notary.close()
         typer.echo(f"{worker} signs with {following.fingerprint} from now on.")
-    typer.echo("Give verifiers the new line of `honeyflow keys bee show --allowed-signers`.")
+    typer.echo(
+        "Give verifiers the new line of `honeyflow keys bee show --allowed-signers`, and the log's "
+        "new key to its witnesses, beside the old one."
+    )
 
 
 def revoke(

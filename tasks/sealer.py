@@ -14,7 +14,7 @@ from typing import Any
 from ledger import Ledger, Transaction, bodies, workers
 from ledger.uploads import UploadKind
 from proofs import compute_cid
-from tasks import outbox, publishing, rotation, sealing
+from tasks import outbox, publishing, rotation, sealing, standing, witness_client
 from tasks.errors import HoneyflowError
 from tasks.log_errors import LogRolledBack
 from tasks.notary import Notary
@@ -48,6 +48,8 @@ class Sealer:
         self._worker = worker
         self._holder = holder
         self._note_event = note_event
+        self._witnesses = witness_client.configured(settings)
+        self._stands = not self._witnesses
         self._told: set[str] = set()
         self._asked: str | None = None
         self._wake = threading.Event()
@@ -90,6 +92,9 @@ class Sealer:
 
     def _seal(self, *, partial: bool) -> None:
         """Seal batch after batch until nothing waits."""
+        if not self._stands:
+            standing.require_newest(self._ledger, self._notary, self._witnesses)
+            self._stands = True
         rotation.go_on(self._ledger, self._notary, self._settings, holder=self._holder())
         while (
             sealed := sealing.seal_next(
