@@ -1,23 +1,26 @@
-"""`honeyflow job show|list|cancel`: what the ledger knows of jobs."""
+"""`honeyflow job show|list|cancel|bundle|replay|purge`: what the ledger knows of jobs."""
 
 from __future__ import annotations
 
 import json
 import sys
 from dataclasses import asdict
-from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from cli import job_bundles, job_story
 from ledger import Job, Transaction, bodies, jobs, receipts, samples
+from proofs import report_page
 from tasks import wiring
-from tasks.client import JobResult
 from tasks.errors import JobUnanswered, RequestInvalid
 
 app = typer.Typer(no_args_is_help=True)
+app.command()(job_bundles.bundle)
+app.command()(job_bundles.replay)
+app.command()(job_bundles.purge)
 
 
 @app.command()
@@ -32,10 +35,13 @@ def show(
     report: Annotated[
         bool, typer.Option("--report", help="Print the report's exact bytes and nothing else.")
     ] = False,
+    page: Annotated[
+        bool, typer.Option("--page", help="Print the report as an HTML page and nothing else.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the row as JSON.")] = False,
 ) -> None:
     """Tell a job's whole story, or print exactly one part of it."""
-    part = _only_part(request=request, receipt=receipt, report=report, json=as_json)
+    part = _only_part(request=request, receipt=receipt, report=report, page=page, json=as_json)
     client = wiring.client()
     job = client.job(job_id)
     with client.ledger.read() as tx:
@@ -47,25 +53,14 @@ def show(
     if as_json:
         typer.echo(json.dumps(asdict(job), ensure_ascii=False, default=str))
         return
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"[bold]{job.id}[/]  {job.model}  [bold]{job.state}[/]")
-    for name, value in _facts(job).items():
-        console.print(f"  {name:<12} {value}", markup=False)
-    table = Table("when (UTC)", "from", "to", "fence", "why", box=None, pad_edge=True)
-    for change in history:
-        at = datetime.fromtimestamp(change.at, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
-        table.add_row(
-            at,
-            str(change.source or "–"),
-            str(change.target),
-            str(change.fence),
-            change.reason or "",
-        )
-    console.print(table)
-    if drawn:
-        _print_samples(console, drawn)
-    if job.state == "succeeded":
-        _print_result(console, client.result_of(job))
+    answered = job.state == "succeeded" and job.result_digest is not None
+    job_story.tell(
+        Console(highlight=False, soft_wrap=True),
+        job,
+        history=history,
+        drawn=drawn,
+        result=client.result_of(job) if answered else None,
+    )
 
 
 @app.command(name="list")
@@ -126,68 +121,25 @@ def _only_part(**asked: bool) -> str | None:
 
 
 def _bytes(tx: Transaction, job: Job, part: str) -> bytes:
-    """The exact bytes of a job's request, receipt or report.
+    """The exact bytes of a job's request, receipt or report, or its report's page.
 
     Raises:
-        JobUnanswered: there is no such part of this job.
+        JobUnanswered: there is no such part of this job, or not any more.
     """
-    if part == "request":
+    if part == "request" and job.purged_at is None:
         return jobs.request(tx, job.id)
-    if part == "report":
-        data = bodies.get(tx, job.report_digest) if job.report_digest else None
-    else:
-        row = receipts.get(tx, job.id)
-        data = row.canonical if row is not None else None
-    if data is None:
+    row = receipts.get(tx, job.id)
+    stored = bodies.get(tx, job.report_digest) if job.report_digest else None
+    data = stored
+    if part == "receipt":
+        data = None if row is None else row.canonical
+    elif part == "page" and stored is not None:
+        data = report_page(stored, receipt=None if row is None else row.canonical)
+    if data is None or part == "request":
+        erased = " any more: its texts are erased" if job.purged_at is not None else ""
+        what = "report" if part == "page" else part
         raise JobUnanswered(
-            f"Job {job.id} is {job.state} and has no {part}.",
+            f"Job {job.id} is {job.state} and has no {what}{erased}.",
             details={"job_id": job.id, "state": str(job.state)},
         )
     return data
-
-
-def _facts(job: Job) -> dict[str, Any]:
-    facts: dict[str, Any] = {
-        "queue": job.queue,
-        "policy": job.policy,
-        "profile": job.profile,
-        "priority": job.priority,
-        "fence": job.fence,
-        "tries": job.tries or None,
-        "crashes": job.crashes or None,
-        "input": job.request_digest,
-    }
-    if job.claimed_at is not None and job.finished_at is not None:
-        facts["run time"] = f"{job.finished_at - job.claimed_at:.3f} s"
-    if job.claimed_at is not None:
-        facts["waited"] = f"{job.claimed_at - job.created_at:.3f} s"
-    if job.error:
-        facts["error"] = f"{job.error.get('message')} [{job.error.get('code')}]"
-        facts["do"] = job.error.get("suggested_action")
-    return {name: value for name, value in facts.items() if value is not None}
-
-
-def _print_samples(console: Console, drawn: list[Any]) -> None:
-    table = Table("sample", "class", "tokens", "ms", "tokens/s", box=None, pad_edge=True)
-    for sample in drawn:
-        rate = 1000 * sample.completion_tokens / sample.duration_ms if sample.duration_ms else 0
-        table.add_row(
-            str(sample.index),
-            (sample.answer_class or "invalid")[:60],
-            str(sample.completion_tokens),
-            str(sample.duration_ms),
-            f"{rate:.0f}",
-        )
-    console.print(table)
-
-
-def _print_result(console: Console, result: JobResult) -> None:
-    review = f", review: {', '.join(result.review_reasons)}" if result.review else ""
-    raw = "" if result.calibrated else " (raw agreement)"
-    console.print(f"  answer       {result.answer}", markup=False)
-    console.print(
-        f"  confidence   {result.confidence:.2f}{raw}, K {result.k} in {result.rounds} round(s), "
-        f"stopped: {result.stop_reason}, {result.decision}{review}",
-        markup=False,
-    )
-    console.print(f"  receipt      {result.receipt}", markup=False)

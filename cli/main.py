@@ -8,7 +8,21 @@ from collections.abc import Sequence
 import typer
 from rich.console import Console
 
-from cli import demo, doctor, files, infer, jobs, quarantine, server, up, workers
+from cli import (
+    demo,
+    doctor,
+    files,
+    infer,
+    jobs,
+    key_changes,
+    keys,
+    quarantine,
+    receipts,
+    server,
+    up,
+    witness,
+    workers,
+)
 from tasks.errors import describe
 
 app = typer.Typer(
@@ -23,11 +37,16 @@ app.add_typer(workers.app, name="worker", help="Look at workers, drain and stop 
 app.add_typer(
     quarantine.app, name="quarantine", help="What came out of a queue and was no message."
 )
+keys.bee.command()(key_changes.rotate)
+keys.bee.command()(key_changes.revoke)
+app.add_typer(keys.app, name="keys", help="The keys that receipts and logs are signed with.")
+app.add_typer(receipts.app, name="receipts", help="What is proved of jobs, and whether it holds.")
 app.add_typer(server.app, name="redis", help="The embedded Redis server.")
 app.command(name="infer")(infer.infer)
 app.command(name="up")(up.up)
 app.command(name="doctor")(doctor.doctor)
 app.command(name="hash")(files.hash_request)
+app.command(name="witness")(witness.witness)
 app.command(name="demo")(demo.demo)
 
 

@@ -19,6 +19,7 @@ LedgerError
 ├── BodyMismatch               the bytes are not those that their digest names
 ├── JobConflict                the id is taken by another request
 ├── IdempotencyConflict        the idempotency key is taken by another request
+├── JobInUse                   the job has not ended, or somebody still waits for its answer
 ├── WorkerIdTaken              another live session has this worker id
 ├── IllegalTransition          a move that the published table does not have
 └── TransactionTooLarge        more changes in one transaction than can be numbered
@@ -172,6 +173,13 @@ class IdempotencyConflict(LedgerError):
     """The idempotency key is taken by another request."""
 
     code = "IDEMPOTENCY_CONFLICT"
+    http_status = 409
+
+
+class JobInUse(LedgerError):
+    """The job has not ended, or somebody still waits for its answer; nothing was erased."""
+
+    code = "JOB_IN_USE"
     http_status = 409
 
 

@@ -70,7 +70,8 @@ class Request(BaseModel):
 
     `findings` is a text that a profile's template turns into a prompt. `k` is short for the policy
     `fixed:<k>`. The sampling fields are OpenAI's, with `top_k`, `min_p` and `repetition_penalty` as
-    vLLM names them.
+    vLLM names them. `sensitive` has the receipt's hashes of the request and the answer salted, so
+    that nobody can find out by guessing what was asked.
     """
 
     model_config = _STRICT
@@ -98,6 +99,7 @@ class Request(BaseModel):
     response_format: ResponseFormat | None = None
     adapter: str | None = None
     metadata: dict[str, str] | None = None
+    sensitive: bool | None = None
 
     @field_validator("prompt", "findings")
     @classmethod

@@ -94,7 +94,7 @@ def make(claim: Claim, catalogue: Catalogue, *, serves: str) -> Plan:
         request=request,
         profile=profile,
         prompt=prompt,
-        prompt_digest=_prompt_digest(prompt),
+        prompt_digest=prompt_digest(prompt),
         policy=parse_policy(job.policy),
         agreement=payloads.parsed_agreement(payloads.agreement_of(request, profile)),
         thresholds=_thresholds(profile),
@@ -103,7 +103,8 @@ def make(claim: Claim, catalogue: Catalogue, *, serves: str) -> Plan:
     )
 
 
-def _prompt_digest(prompt: Prompt) -> str:
+def prompt_digest(prompt: Prompt) -> str:
+    """The digest of what the model reads, by which samples of the same prompt are known."""
     turns = [[turn.role, turn.content] for turn in prompt.messages]
     return sha256_digest(canonicalize(prompt.text if prompt.text is not None else turns))
 

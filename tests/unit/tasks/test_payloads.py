@@ -50,6 +50,7 @@ def test_the_bytes_are_canonical_and_hold_what_was_given_and_the_version() -> No
             "stop": st.lists(st.text(min_size=1, max_size=5), max_size=3),
             "seed": st.integers(0, 2**53 - 1),
             "metadata": st.dictionaries(st.text(), st.text(), max_size=3),
+            "sensitive": st.booleans(),
         },
     )
 )
@@ -101,6 +102,7 @@ def test_the_proofs_make_the_ledgers_bytes_from_a_file_with_nulls(fields: dict[s
         ({"model": "spine", "prompt": "x", "stop": [""]}, "stop"),
         ({"model": "spine", "prompt": "x", "stop": ["a", ""]}, "stop"),
         ({"model": "spine", "prompt": "x", "stop": ""}, "stop"),
+        ({"model": "spine", "prompt": "x", "sensitive": 1}, "sensitive"),
         ({"model": "spine", "prompt": "x", "logit_bias": {"abc": 1}}, "logit_bias"),
         ({"model": "spine", "prompt": "x", "logit_bias": {"-1": 1}}, "logit_bias"),
         ({"model": "spine", "prompt": "x", "logit_bias": {"1": 101}}, "logit_bias"),
