@@ -32,6 +32,9 @@ LEASE = "reconciler"
 MISMATCHES = 2
 LOOK_AGAIN = 15
 BATCH = 500
+AFTER_AN_END_S = 1.0
+"""How old a message must be to be missed when a worker has just ended: it may have gone with it."""
+
 IN_HAND_S = 600.0
 """How long a message that a worker has popped is taken to be in its hands."""
 _ID = re.compile(rb'"id\\*": ?\\*"([0-9a-f-]{36})')
@@ -51,6 +54,7 @@ class Reconciler:
         self._holder = keeper.session
         self._rounds = 0
         self._last_end: float | None = None
+        self._age_s = timing.resend_after_s
         self._mismatches: dict[str, int] = {}
         self._missed: dict[str, set[str]] = {}
         self._stopping = threading.Event()
@@ -151,12 +155,17 @@ class Reconciler:
     def _find_lost(self) -> list[Job]:
         """Jobs that are queued in the ledger and named by no message in the broker."""
         with self._client.ledger.read() as tx:
-            expected = jobs.queued_by_queue(tx, older_than=0.0)
-            overdue = jobs.queued_by_queue(tx, older_than=self._timing.resend_after_s)
             ended = sessions.last_end(tx)
+            # What a worker had in hand goes with it: then also what was sent a moment ago.
+            if ended != self._last_end:
+                self._age_s = min(AFTER_AN_END_S, self._timing.resend_after_s)
+            elif not self._missed:
+                self._age_s = self._timing.resend_after_s
+            expected = jobs.queued_by_queue(tx, older_than=0.0)
+            overdue = jobs.queued_by_queue(tx, older_than=self._age_s)
         suspects: list[str] = []
         self._rounds += 1
-        # What a worker had in hand goes with it; now and then each queue is looked at anyway.
+        # Now and then each queue is looked at anyway.
         closer = ended != self._last_end or self._rounds % LOOK_AGAIN == 0
         self._last_end = ended
         # All that is queued is counted, lest young messages stand for one that was lost; copies
@@ -167,13 +176,17 @@ class Reconciler:
             if backlog.length(self._broker, list_keys(queue)) < expected.get(queue, 0)
         }
         self._mismatches = {queue: self._mismatches.get(queue, 0) + 1 for queue in short}
-        missed, self._missed = self._missed, {}
+        before, self._missed = self._missed, {}
         for queue in overdue:
-            if queue in missed:
-                # Twice in a row: for a moment a message that is popped is nowhere to be seen.
-                suspects += missed[queue].intersection(self._missing(queue))
-            elif closer or self._mismatches.get(queue) == MISMATCHES:
-                self._missed[queue] = set(self._missing(queue))
+            first = closer or self._mismatches.get(queue) == MISMATCHES
+            if not first and queue not in before:
+                continue
+            missing = set(self._missing(queue))
+            # Twice in a row: for a moment a message that is popped is nowhere to be seen.
+            again = missing & before.get(queue, set())
+            suspects += again
+            if first and missing - again:
+                self._missed[queue] = missing - again
         lost: list[Job] = []
         for start in range(0, len(suspects), BATCH):
             with self._client.ledger.write() as tx:
@@ -185,7 +198,7 @@ class Reconciler:
     def _missing(self, queue: str) -> list[str]:
         """Which of a queue's jobs no message in the broker names, in its newest copy."""
         with self._client.ledger.read() as tx:
-            queued = jobs.queued_copies(tx, queue=queue, older_than=self._timing.resend_after_s)
+            queued = jobs.queued_copies(tx, queue=queue, older_than=self._age_s)
             # Popped and not yet claimed: a worker holds it until its first wave fits. Whose hand
             # that is the broker does not say, so what was sent before a worker ended may have gone
             # with it, and no hand is trusted for ever.

@@ -44,7 +44,8 @@ def test_calls_that_were_carried_out_and_denied_do_no_harm(
     assert {"succeeded"} == {str(row.state) for row in rows}
     words = [line.split() for line in (home.home / "hook.log").read_text().splitlines()]
     struck = Counter(line[1] for line in words if len(line) == 2)
-    asked_again = len(log.read_text().splitlines())
+    # At some seeds no call of the client is struck.
+    asked_again = len(log.read_text().splitlines()) if log.exists() else 0
     report(
         f"{len(rows)} jobs for {len(keys)} keys; struck: worker {dict(struck)}, clients "
         f"{asked_again}; restarts {kept.restarts}"
