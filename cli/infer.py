@@ -30,6 +30,9 @@ def infer(
     max_tokens: Annotated[int | None, typer.Option(help="Tokens of an answer at most.")] = None,
     temperature: Annotated[float | None, typer.Option(help="Sampling temperature.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the request.")] = None,
+    sensitive: Annotated[
+        bool, typer.Option("--sensitive", help="Salt the receipt's hashes: texts can be guessed.")
+    ] = False,
     priority: Annotated[str, typer.Option(help="interactive, normal, batch or idle.")] = "normal",
     show_stream: Annotated[
         bool, typer.Option("--stream", help="Show sample 0 as it is written.")
@@ -48,6 +51,7 @@ def infer(
         "max_tokens": max_tokens,
         "temperature": temperature,
         "seed": seed,
+        "sensitive": sensitive or None,
     }
     if profile and not findings:
         raise RequestInvalid(

@@ -67,6 +67,9 @@ def engine_arguments(config: EngineConfig) -> dict[str, Any]:
         "scheduling_policy": "priority",
         "trust_remote_code": False,
     }
+    if config.device == "cpu":
+        # On the CPU vLLM 0.32 ends over a prompt read in parts if its request has a seed.
+        arguments["enable_chunked_prefill"] = False
     if config.quantization is not None:
         arguments["quantization"] = config.quantization
     if config.attention_backend is not None:

@@ -3,7 +3,8 @@
 1. The job has ended, everybody who waits for it has been told, and no chord waits for its answer;
    unless `force` says that whoever waits shall wait in vain.
 2. Its samples are deleted, and of its bodies those that nothing else uses: request, result, answer,
-   report (the salt stands in it), sample texts, and what of its report waits to be published.
+   report (the salt stands in it), sample texts, what people corrected it to, and what of its report
+   waits to be published.
 3. Its canvas and the texts of its errors are erased, the classes of its review, and what it left
    for a chord.
 4. Digests by which a short text could be guessed give way to those of the receipt, which are salted
@@ -23,7 +24,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ledger.errors import JobInUse
-from ledger.log_tables import uploads
+from ledger.log_tables import log_entries, uploads
 from ledger.tables import bodies, chord_parts, jobs, reviews, samples
 from ledger.transaction import Transaction
 from ledger.transitions import THE_JOB, job_of
@@ -39,6 +40,9 @@ _DIGESTS = ("request_digest", "result_digest", "output_digest", "report_digest")
 _GET = sa.select(jobs).where(THE_JOB).with_for_update()
 _WAITED_FOR = sa.select(chord_parts.c.group_id).where(chord_parts.c.id == _JOB).limit(1)
 _TEXTS = sa.select(samples.c.text_digest).where(samples.c.job_id == _JOB)
+_CORRECTIONS = sa.select(log_entries.c.body_digest).where(
+    log_entries.c.job_id == _JOB, log_entries.c.body_digest.is_not(None)
+)
 _PUBLISHED = sa.select(uploads.c.body_digest, uploads.c.state).where(uploads.c.cid.in_(_CIDS))
 _USED = sa.union(
     *(
@@ -51,10 +55,16 @@ _USED = sa.union(
     sa.select(uploads.c.body_digest).where(
         uploads.c.body_digest.in_(_WANTED), uploads.c.cid.not_in(_CIDS)
     ),
+    sa.select(log_entries.c.body_digest).where(
+        log_entries.c.body_digest.in_(_WANTED), log_entries.c.job_id != _JOB
+    ),
 )
 _DELETE_SAMPLES = sa.delete(samples).where(samples.c.job_id == _JOB)
 _DELETE_BODIES = sa.delete(bodies).where(bodies.c.digest.in_(_WANTED))
 _DELETE_UPLOADS = sa.delete(uploads).where(uploads.c.cid.in_(_CIDS), uploads.c.state != "done")
+_CLEAR_CORRECTIONS = (
+    sa.update(log_entries).where(log_entries.c.job_id == _JOB).values(body_digest=None)
+)
 _CLEAR_REVIEW = sa.update(reviews).where(reviews.c.job_id == _JOB).values(classes=[])
 _CLEAR_PART = sa.update(chord_parts).where(chord_parts.c.id == _JOB).values(result=None)
 _CLEAR = (
@@ -119,6 +129,7 @@ def purge(
     _refuse_in_use(tx, job, force=force)
     wanted = {digest for name in _DIGESTS if (digest := getattr(job, name)) is not None}
     wanted |= {sample["text_digest"] for sample in tx.rows(_TEXTS, {"the_job": job_id})}
+    wanted |= {entry["body_digest"] for entry in tx.rows(_CORRECTIONS, {"the_job": job_id})}
     uploaded = tx.rows(_PUBLISHED, {"cids": list(cids)})
     wanted |= {upload["body_digest"] for upload in uploaded}
     asked = {"the_job": job_id, "wanted": sorted(wanted), "cids": list(cids)}
@@ -127,6 +138,7 @@ def purge(
         (_DELETE_SAMPLES, {"the_job": job_id}),
         (_DELETE_UPLOADS, {"cids": list(cids)}),
         (_DELETE_BODIES, {"wanted": sorted(wanted - used)}),
+        (_CLEAR_CORRECTIONS, {"the_job": job_id}),
         (_CLEAR_REVIEW, {"the_job": job_id}),
         (_CLEAR_PART, {"the_job": job_id}),
         (

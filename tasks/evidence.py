@@ -77,8 +77,10 @@ def report(
 ) -> Report:
     """The report of a job, as it is stored and hashed."""
     salt = secrets.token_bytes(SALT_BYTES) if request.sensitive else None
-    recipients, cid_profile = issuer.settings.ipfs_recipients, issuer.settings.cid_profile
+    cid_profile, recipients = issuer.settings.cid_profile, outbox.recipients(issuer.settings)
     sampler = {key: value for key, value in asdict(sampling).items() if key != "seed"}
+    # JSON's keys are texts.
+    sampler["logit_bias"] = {str(token): bias for token, bias in sampling.logit_bias.items()}
     digests = tuple(
         SampleDigest(
             index=sample.index,

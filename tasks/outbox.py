@@ -7,9 +7,14 @@ from ledger.uploads import UploadKind
 from tasks.settings import Settings
 
 
+def recipients(settings: Settings) -> tuple[str, ...]:
+    """Whom reports are encrypted to; nobody where none is uploaded, for no ciphertext is kept."""
+    return settings.ipfs_recipients if settings.ipfs_api_url is not None else ()
+
+
 def reports_leave(settings: Settings) -> bool:
     """Whether reports go to IPFS: encrypted, or in the clear because somebody said so."""
-    wanted = bool(settings.ipfs_recipients) or settings.ipfs_plaintext
+    wanted = bool(recipients(settings)) or settings.ipfs_plaintext
     return settings.ipfs_api_url is not None and wanted
 
 

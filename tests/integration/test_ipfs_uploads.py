@@ -18,9 +18,8 @@ from ledger.uploads import UploadKind, UploadRow, UploadState
 from proofs import CidProfile, compute_cid
 from proofs.encryption import MARK
 from proofs.ipfs import IpfsClient
-from tasks import outbox
+from tasks import outbox, wiring
 from tasks import uploads as uploading
-from tasks import wiring
 from tasks.uploads import Uploader
 from tests.fake_kubo import FakeKubo, fake_kubo
 from tests.stack import write_config

@@ -61,13 +61,15 @@ def test_every_job_is_proved_when_its_worker_has_ended(place: Cluster, tmp_path:
     assert 0 == told.returncode, told.stderr
     wait_for(lambda: sealed(place) == 5)
     more = place.submit(2)
+    biased = {"model": "fake-a", "prompt": "x", "logit_bias": {"17": 1.5}}
+    more.append(place.client.submit(biased).job_id)
     place.wait_all(more)
     assert 0 == worker.stop()
-    assert 7 == sealed(place)
+    assert 8 == sealed(place)
     for job_id in (*ids, *more):
         assert "verified: answered by the model, logged as leaf" in summary(place, job_id)
     told = command(place, "receipts", "audit")
-    assert "7 leaves in 2 batches hold" in told.stdout, told.stderr
+    assert "8 leaves in 2 batches hold" in told.stdout, told.stderr
     exported = tmp_path / "exported"
     told = command(place, "receipts", "export", ids[0], "-o", str(exported), "--report")
     assert 0 == told.returncode, told.stderr
