@@ -11,11 +11,19 @@ from rich.console import Console
 from rich.table import Table
 
 from cli import ipfs
-from ledger import LogRow, logs, workers
+from ledger import LogRow, logs, receipt_checks, workers
 from proofs.entry import Verdict
 from proofs.receipt import Receipt
 from tasks import audit as audits
-from tasks import exporting, receipts, sealer, succession, verdicts, wiring
+from tasks import (
+    exporting,
+    receipts,
+    sealer,
+    succession,
+    verdicts,
+    wiring,
+    witness_client,
+)
 from tasks.errors import HoneyflowError
 from tasks.log_errors import LogNotFound
 
@@ -73,7 +81,11 @@ def export(
     job_id: JobId,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the files.")],
     report: Annotated[
-        bool, typer.Option("--report", help="Add the report, which holds the job's texts.")
+        bool,
+        typer.Option("--report", help="Add the report and the answer: the job's texts."),
+    ] = False,
+    batch: Annotated[
+        bool, typer.Option("--batch", help="Add the manifest of its batch, with its signature.")
     ] = False,
 ) -> None:
     """Write what a stranger needs to verify a job's receipt."""
@@ -81,6 +93,8 @@ def export(
     job = client.job(job_id)
     with client.ledger.read() as tx:
         given = exporting.files(tx, job, report=report)
+        if batch:
+            given |= exporting.batch_files(tx, job.id)
     output.mkdir(parents=True, exist_ok=True)
     for name, data in given.items():
         (output / name).write_bytes(data)
@@ -127,8 +141,16 @@ def audit(
         rows = [row for row in logs.list(tx) if _is_named(row, origin)]
     if origin is not None and not rows:
         raise LogNotFound(f"There is no log {origin!r}.")
+    witnesses = [one.key for one in witness_client.configured(client.settings)]
+    with client.ledger.read() as tx:
+        unproved, unsigned = receipt_checks.unproved(tx), receipt_checks.unsigned(tx)
+    if unproved is not None:
+        raise audits.AuditFailed(f"Job {unproved} has succeeded, and no log has its receipt.")
+    if unsigned:
+        typer.echo(f"{unsigned} receipts are from a version that signed none; no log has them")
     for row in rows:
-        found = audits.audit(client.ledger, row, published=client.settings.receipts_dir)
+        published = client.settings.receipts_dir
+        found = audits.audit(client.ledger, row, published=published, witnesses=witnesses)
         typer.echo(
             f"{found.origin}: {found.leaves} leaves in {found.batches} batches hold, root "
             f"{found.root.hex()}; {found.waiting} receipts wait for a place"

@@ -22,6 +22,8 @@ PATH = "/add-checkpoint"
 MAX_CONNECTIONS = 64
 REQUEST_S = 10.0
 """How long a connection may be silent or take to send one request."""
+MAX_REQUESTS = 20
+"""After so many answers a connection gives its place to others."""
 ANSWER_S = 5.0
 LINGER_S = 1.0
 MAX_LINGER_BYTES = 1024 * 1024
@@ -147,6 +149,7 @@ class _Handler(BaseHTTPRequestHandler):
     def setup(self) -> None:
         super().setup()
         self.rfile.close()
+        self._requests = 0
         self._patient = _Patient(self.connection)
         self.rfile = io.BufferedReader(self._patient)
 
@@ -155,6 +158,9 @@ class _Handler(BaseHTTPRequestHandler):
         super().handle_one_request()
 
     def do_POST(self) -> None:
+        self._requests += 1
+        if self._requests >= MAX_REQUESTS:
+            self.close_connection = True
         try:
             status, content_type, body = self.server.cosigner.add_checkpoint(self._body())
         except _Refused as refused:

@@ -3,7 +3,8 @@
 `audit` takes these steps; the same numbers stand in the code.
 
 1. The leaves lie without a gap, each is the hash of its bytes, and those are an entry of its type.
-2. A receipt's row names this leaf, and its own signature is by a key that the log had.
+2. A receipt's row says of it what it says itself, names this leaf, and its own signature is by a
+   key that its worker had. No other row names a leaf that is not its own.
 3. Every stored node is the hash of the two below it.
 4. The batches follow each other without a gap, and the log's row says where they end.
 5. A batch's manifest holds by itself, is signed by the log's key, lists exactly its leaves, and
@@ -22,19 +23,31 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from ledger import BatchRow, LeafRow, Ledger, LogRow, Transaction, batches, logs, receipts, trees
-from proofs import batch_tree, checkpoint, sshsig, stored_tree
+from ledger import (
+    BatchRow,
+    LeafRow,
+    Ledger,
+    LogRow,
+    Transaction,
+    batches,
+    log_entries,
+    logs,
+    receipt_checks,
+    receipts,
+    trees,
+)
+from proofs import batch_tree, checkpoint, sshsig, stored_tree, timestamp
 from proofs.checkpoint import Checkpoint
 from proofs.entry import KeyHandoverEntry, parse_entry, type_of
 from proofs.errors import ProofError
 from proofs.keys import PublicKey
 from proofs.manifest import Manifest
 from proofs.merkle import EMPTY_ROOT, leaf_hash, node_hash
-from proofs.note import Note
+from proofs.note import Note, NoteSignature, VerifierKey
 from proofs.origin import principal_of
 from proofs.receipt import Receipt
 from proofs.stored_tree import Node
-from tasks import log_keys, publishing
+from tasks import audit_rows, log_keys, publishing
 from tasks.log_errors import LogError
 
 CHUNK = 1000
@@ -60,19 +73,35 @@ class Audited:
     root: bytes
 
 
-def audit(ledger: Ledger, log: LogRow, *, published: Path | None = None) -> Audited:
+def audit(
+    ledger: Ledger,
+    log: LogRow,
+    *,
+    published: Path | None = None,
+    witnesses: Sequence[VerifierKey] = (),
+) -> Audited:
     """Look at everything that the ledger holds of a log, and at its published files.
+
+    Lines of `witnesses` are verified, those of others only read.
 
     Raises:
         AuditFailed: names the first thing that is wrong.
     """
-    return _Auditor(ledger, log, published).run()
+    return _Auditor(ledger, log, published, witnesses).run()
 
 
 class _Auditor:
     """One look at one log."""
 
-    def __init__(self, ledger: Ledger, log: LogRow, published: Path | None) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        log: LogRow,
+        published: Path | None,
+        witnesses: Sequence[VerifierKey],
+    ) -> None:
+        self._witnesses = witnesses
+        self._cosignatures: dict[int, list[str]] = {}
         self._ledger = ledger
         self._log = log
         self._published = None if published is None else published / log.log_id
@@ -91,7 +120,10 @@ class _Auditor:
                     raise self._wrong(
                         f"leaf {index}", "its receipt is signed by no key of its worker"
                     )
+            if (stray := receipt_checks.stray(tx, self._log.number)) is not None:
+                raise self._wrong(f"the receipt of job {stray}", "it names a leaf that is not its")
             levels = self._nodes(tx)  # (3)
+            self._cosignatures = log_entries.cosignatures_from(tx, self._log.number, 0)
             count = self._batches(tx, levels)  # (4)
             waiting = self._waiting(tx, keys)  # (8)
         return Audited(
@@ -128,16 +160,18 @@ class _Auditor:
             self._handovers[leaf.index] = entry
         if isinstance(entry, Receipt):
             self._receipts += 1
-            self._receipt(tx, leaf)
+            self._receipt(tx, leaf, entry)
+        elif leaf.job_id is not None:
+            raise self._wrong(what, "it is no receipt, but names a job")
         self._hashes.append(leaf.hash)
 
-    def _receipt(self, tx: Transaction, leaf: LeafRow) -> None:
+    def _receipt(self, tx: Transaction, leaf: LeafRow, receipt: Receipt) -> None:
         what = f"leaf {leaf.index}"
         row = None if leaf.job_id is None else receipts.get(tx, leaf.job_id)
         if row is None:
             raise self._wrong(what, "no row holds its receipt")
-        if row.log == self._log.number and row.leaf_index != leaf.index:
-            raise self._wrong(what, f"the row of job {row.job_id} says leaf {row.leaf_index}")
+        if (reason := audit_rows.difference(tx, row, receipt, leaf)) is not None:
+            raise self._wrong(what, reason)
         self._signed.append((leaf.index, self._signer(what, row.signature, row.canonical)))
 
     def _signer(self, what: str, signature: bytes | None, receipt: bytes) -> str:
@@ -227,6 +261,7 @@ class _Auditor:
             (manifest.batch_root, tree.root, "the root of its leaves in its manifest"),
             (manifest.prev_root_hash, before, "the root before it in its manifest"),
             (manifest.root_hash, after, "the root in its manifest"),
+            (manifest.sealed_at, timestamp(batch.sealed_at), "the time in its manifest"),
         ):
             if told != true:
                 raise self._wrong(what, f"{name} is not what the log has")
@@ -251,9 +286,19 @@ class _Auditor:
         note = self._checked(what, lambda: Note.parse(batch.checkpoint or b""))
         if self._checked(what, lambda: Checkpoint.from_note(note)) != head:
             raise self._wrong(what, "it names another head than its leaves give")
+        for line in self._cosignatures.get(head.size, ()):
+            self._checked(what, partial(self._cosigned, note, line))
         for key in keys:
             if not self._checked(what, partial(checkpoint.is_signed_by, note, key)):
                 raise self._wrong(what, f"the key {key.fingerprint} has not signed it")
+
+    def _cosigned(self, note: Note, line: str) -> None:
+        """Look at a witness's line; its signature too, where the witness is known here."""
+        signature = NoteSignature.parse(line)
+        for witness in self._witnesses:
+            if (witness.name, witness.key_id) == (signature.name, signature.key_id):
+                signed = Note(text=note.text, signatures=(signature,))
+                checkpoint.verify_cosignature(signed, witness)
 
     def _files(self, batch: BatchRow) -> None:
         if self._published is None or batch.published_at is None:

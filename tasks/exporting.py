@@ -19,6 +19,9 @@ RECEIPT = "receipt.json"
 SIGNATURE = "receipt.json.sig"
 PROOF = "receipt.tlog-proof"
 REPORT = "report.json"
+OUTPUT = "result.txt"
+BATCH = "batch.json"
+CORRECTED = "corrected.txt"
 VERDICT = "verdict.json"
 VERDICT_PROOF = "verdict.tlog-proof"
 SIGNERS = "allowed_signers"
@@ -28,7 +31,7 @@ REVOCATIONS = "revocations.jsonl"
 def files(tx: Transaction, job: Job, *, report: bool) -> dict[str, bytes]:
     """The files by their names; those of what is not there are left out.
 
-    `report` adds the job's report, which holds its texts.
+    `report` adds the job's report and answer, and what a person corrected it to.
 
     Raises:
         JobUnanswered: the job has no receipt.
@@ -43,12 +46,32 @@ def files(tx: Transaction, job: Job, *, report: bool) -> dict[str, bytes]:
         SIGNERS: allowed_signers(tx),
         REVOCATIONS: b"".join(data + b"\n" for data in log_entries.revocations(tx)) or None,
     }
-    if report and job.report_digest is not None:
-        found[REPORT] = bodies.get(tx, job.report_digest)
-    if decided := receipts.verdicts(tx, job.id):
-        found[VERDICT] = decided[-1].data
-        found[VERDICT_PROOF] = receipts.entry_proof(tx, decided[-1])
+    if report:
+        found[REPORT] = _body(tx, job.report_digest)
+        found[OUTPUT] = _body(tx, job.output_digest)
+    # The newest that can be proved: one that waits for its place refutes nothing.
+    for decided in receipts.verdicts(tx, job.id):
+        if (proof := receipts.entry_proof(tx, decided)) is not None:
+            found[VERDICT], found[VERDICT_PROOF] = decided.data, proof
+            if report:
+                found[CORRECTED] = _body(tx, decided.body_digest)
     return {name: data for name, data in found.items() if data is not None}
+
+
+def batch_files(tx: Transaction, job_id: str) -> dict[str, bytes]:
+    """The manifest of the batch that a job's receipt is in, and its signature.
+
+    Raises:
+        JobUnanswered: the receipt is not logged yet.
+    """
+    place = receipts.place(tx, job_id)
+    if place is None or place.batch.manifest is None or place.batch.signature is None:
+        raise JobUnanswered(f"The receipt of job {job_id} is signed, and not logged yet.")
+    return {BATCH: place.batch.manifest, f"{BATCH}.sig": place.batch.signature}
+
+
+def _body(tx: Transaction, digest: str | None) -> bytes | None:
+    return None if digest is None else bodies.get(tx, digest)
 
 
 def allowed_signers(tx: Transaction) -> bytes:
@@ -75,6 +98,7 @@ def verify(
         signature=given.get(SIGNATURE),
         proof=given.get(PROOF),
         report=given.get(REPORT),
+        output=given.get(OUTPUT),
         verdict=given.get(VERDICT),
         verdict_proof=given.get(VERDICT_PROOF),
     )

@@ -40,7 +40,7 @@ from proofs.checkpoint import Checkpoint
 from proofs.entry import EntryType
 from proofs.errors import ProofError
 from proofs.keys import Signer
-from proofs.manifest import Manifest
+from proofs.manifest import MAX_LEAVES, Manifest
 from proofs.merkle import leaf_hash, verify_consistency
 from proofs.note import Note
 from proofs.stored_tree import Node
@@ -138,6 +138,7 @@ def _next(tx: Transaction, notary: Notary, *, most: int, partial: bool) -> Batch
     require_open(log)
     if log.size > log.sealed_size:
         return batches.get(tx, log.number, log.batches - 1)
+    most = min(most, MAX_LEAVES)
     waiting = _waiting(tx, log.number, most)
     if not waiting or (len(waiting) < most and not partial):
         return None

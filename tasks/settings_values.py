@@ -11,6 +11,7 @@ from proofs import ReceiptInvalid, require_worker_name
 from routing import NameInvalid, validate_node_name
 from tasks.errors import SettingsInvalid
 
+_PATTERNS = '*?!,"#'
 _FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False, "": False}
 
 
@@ -55,6 +56,11 @@ class Values:
         if value is None:
             return None
         try:
+            if any(character in value for character in _PATTERNS):
+                raise ReceiptInvalid(
+                    f"{value!a} has one of {_PATTERNS}, which a file of signers reads as a pattern",
+                    suggested_action="Use another name.",
+                )
             return require_worker_name(value)
         except ReceiptInvalid as error:
             named = variable if self._environ.get(variable) else key

@@ -8,9 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ledger import Ledger, batches, log_entries, logs, uploads
+from ledger import Ledger, batches, bodies, log_entries, logs, uploads
 from ledger.uploads import UploadState
-from proofs import parse_report
+from proofs import parse_report, salted_digest
 from proofs.checkpoint import log_vkey, witness_vkey
 from proofs.keys import PrivateKey, PublicKey
 from proofs.report import salt_of
@@ -138,6 +138,39 @@ def test_what_is_sensitive_cannot_be_guessed_from_its_receipt(place: Cluster) ->
         assert salted is (job_id != plain)
         assert "logged as leaf" in summary(place, job_id)
     assert 6 == len({digest for pair in hashes for digest in pair})
+
+
+def test_a_correction_is_salted_logged_and_erased_with_its_job(
+    place: Cluster, tmp_path: Path
+) -> None:
+    """What a person wrote is as guessable as what the model did."""
+    place.script(ANSWERS)
+    worker = place.start_worker()
+    asked = {"model": "fake-a", "prompt": "L4-L5", "sensitive": True}
+    job_id = place.client.submit(asked).job_id
+    place.wait_all([job_id])
+    text = tmp_path / "corrected.txt"
+    text.write_bytes(b"severe")
+    words = ("receipts", "correct", job_id, "--verdict", "corrected")
+    assert 1 == command(place, *words).returncode
+    told = command(place, *words, "--output", str(text))
+    assert 0 == told.returncode, told.stderr
+    assert 0 == worker.stop()
+    assert "answered by the model, corrected by a person, logged as leaf" in summary(place, job_id)
+    with ledger_of(place).read() as tx:
+        (entry,) = log_entries.of_job(tx, job_id)
+        given = exporting.files(tx, place.job(job_id), report=True)
+        assert b"severe" == bodies.get(tx, entry.body_digest or "")
+    salt = salt_of(parse_report(given["report.json"]))
+    assert salt is not None
+    assert json.loads(entry.data)["output_hash"] == salted_digest(b"severe", salt)
+    told = command(place, "job", "purge", job_id)
+    assert 0 == told.returncode, told.stderr
+    with ledger_of(place).read() as tx:
+        (entry,) = log_entries.of_job(tx, job_id)
+        assert entry.body_digest is None
+        assert bodies.get(tx, bodies.digest_of(b"severe")) is None
+    assert "corrected by a person" in summary(place, job_id)
 
 
 def test_beat_seals_witnesses_sign_and_ipfs_stores(tmp_path: Path) -> None:
