@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from pathlib import Path
 from typing import Annotated
 
@@ -51,10 +50,11 @@ def rotate(
         typer.echo(f"{worker} runs; it hands over to {following.fingerprint} within seconds.")
     else:
         try:
-            rotation.go_on(client.ledger, notary, settings, holder=str(uuid.uuid4()))
+            done = rotation.go_on(client.ledger, notary, settings, holder=worker)
         finally:
             notary.close()
-        typer.echo(f"{worker} signs with {following.fingerprint} from now on.")
+        when = "from now on" if done else "from its next seal on"
+        typer.echo(f"{worker} signs with {following.fingerprint} {when}.")
     typer.echo(
         "Give verifiers the new line of `honeyflow keys bee show --allowed-signers`, and the log's "
         "new key to its witnesses, beside the old one."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,11 +12,12 @@ from rich.console import Console
 from rich.table import Table
 
 from cli import ipfs
-from ledger import LogRow, logs, receipt_checks, workers
-from proofs.entry import Verdict
+from ledger import LogRow, Transaction, logs, receipt_checks, workers
+from proofs.entry import Verdict, VerdictEntry
 from proofs.receipt import Receipt
 from tasks import audit as audits
 from tasks import (
+    export_folder,
     exporting,
     receipts,
     sealer,
@@ -63,6 +65,7 @@ def show(job_id: JobId) -> None:
         given = exporting.files(tx, job, report=False)
         place = receipts.place(tx, job.id)
         decided = receipts.verdicts(tx, job.id)
+        waiting = _waiting(tx, job.id)
     receipt = Receipt.from_bytes(given[exporting.RECEIPT])
     for name in Receipt.__dataclass_fields__:
         typer.echo(f"{name:<18} {getattr(receipt, name)}")
@@ -74,6 +77,7 @@ def show(job_id: JobId) -> None:
         typer.echo(f"{'batch':<18} {place.batch.number}")
     for row in decided:
         typer.echo(f"{'verdict':<18} {row.data.decode()}")
+    _tell_waiting(waiting)
 
 
 @app.command()
@@ -95,10 +99,9 @@ def export(
         given = exporting.files(tx, job, report=report)
         if batch:
             given |= exporting.batch_files(tx, job.id)
-    output.mkdir(parents=True, exist_ok=True)
-    for name, data in given.items():
-        (output / name).write_bytes(data)
-        typer.echo(str(output / name))
+    texts = (exporting.REPORT, exporting.OUTPUT, exporting.CORRECTED)
+    for file in export_folder.write(given, output, private=texts):
+        typer.echo(str(file))
 
 
 @app.command()
@@ -117,6 +120,7 @@ def verify(
     job = client.job(job_id)
     with client.ledger.read() as tx:
         given = exporting.files(tx, job, report=True)
+        waiting = _waiting(tx, job.id)
     result = exporting.verify(
         given,
         signers=None if allowed_signers is None else _read(allowed_signers),
@@ -125,6 +129,7 @@ def verify(
     for step in result.steps:
         typer.echo(f"{step.number}. {step.outcome:7} {step.name}: {step.message}")
     typer.echo(result.summary)
+    _tell_waiting(waiting)
     if not result.verified:
         raise typer.Exit(1)
 
@@ -204,6 +209,18 @@ def adopt(
     client = wiring.client()
     for closed in succession.adopt(client.settings, client.ledger, worker, reason=reason):
         typer.echo(f"{closed.predecessor} is closed by {closed.origin}, {closed.leaves} leaves.")
+
+
+def _waiting(tx: Transaction, job_id: str) -> list[VerdictEntry]:
+    """The verdicts that cannot be proved yet."""
+    rows = receipts.verdicts(tx, job_id)
+    unproved = [row.data for row in rows if receipts.entry_proof(tx, row) is None]
+    return [VerdictEntry.from_bytes(data) for data in unproved]
+
+
+def _tell_waiting(waiting: Sequence[VerdictEntry]) -> None:
+    for entry in waiting:
+        typer.echo(f"a verdict of a person ({entry.verdict}) waits for its place in the log")
 
 
 def _is_named(row: LogRow, name: str | None) -> bool:

@@ -112,6 +112,8 @@ class _Auditor:
 
     def run(self) -> Audited:
         with self._ledger.read() as tx:
+            # As this transaction sees it: its worker may be sealing.
+            self._log = logs.get(tx, self._log.number) or self._log
             for leaf in self._leaves(tx):
                 self._leaf(tx, leaf)  # (1)
             keys = self._keys(tx)

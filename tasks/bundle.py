@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -234,8 +235,15 @@ def _is_empty(folder: Path) -> bool:
 
 def _read(file: Path) -> bytes:
     try:
-        with file.open("rb") as opened:
-            data = opened.read(MAX_FILE_BYTES + 1)
+        # Without O_NONBLOCK a pipe in the file's place would be waited for.
+        handle = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise BundleUnusable(f"{file} is not a regular file.")
+            with os.fdopen(handle, "rb", closefd=False) as opened:
+                data = opened.read(MAX_FILE_BYTES + 1)
+        finally:
+            os.close(handle)
     except OSError as error:
         raise BundleUnusable(f"{file} cannot be read: {error.strerror}.") from error
     if len(data) > MAX_FILE_BYTES:

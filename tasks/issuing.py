@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Self
 
-from ledger import Ledger
+from ledger import Ledger, LogState, logs
 from proofs import ProofError, encryption
+from tasks import rotation
 from tasks.errors import SettingsInvalid
 from tasks.evidence import Issuer
 from tasks.notary import Notary
 from tasks.sealer import Sealer
 from tasks.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 
 class Issuing:
@@ -29,7 +33,6 @@ class Issuing:
         settings: Settings,
         ledger: Ledger,
         worker: str,
-        session: Callable[[], str],
         note_event: Callable[[str, Mapping[str, Any]], None],
     ) -> Self:
         """Take the worker's key and its log, and begin to seal.
@@ -40,12 +43,13 @@ class Issuing:
         """
         _check_recipients(settings)
         notary = Notary.open(settings, ledger, worker, has_session=True)
+        rotation.finish(ledger, notary, settings)
+        _tell_what_is_left(ledger, notary, worker, note_event)
         sealer = Sealer(
             ledger=ledger,
             notary=notary,
             settings=settings,
             worker=worker,
-            holder=session,
             note_event=note_event,
         )
         sealer.start()
@@ -56,6 +60,28 @@ class Issuing:
         """Seal what waits, and let go of the key."""
         self.sealer.stop()
         self.notary.close()
+
+
+def _tell_what_is_left(
+    ledger: Ledger,
+    notary: Notary,
+    worker: str,
+    note_event: Callable[[str, Mapping[str, Any]], None],
+) -> None:
+    """Say which other logs of this worker nobody goes on with, as where its key folder was lost."""
+    with ledger.read() as tx:
+        open_ones = [log for log in logs.of_worker(tx, worker) if log.state == LogState.OPEN]
+    for log in open_ones:
+        if log.number == notary.log:
+            continue
+        logger.error(
+            "LOG_LEFT: %s was a log of this worker, and its key folder names another one. What "
+            "waits for it is logged by `honeyflow receipts adopt %s --log %s`.",
+            log.origin,
+            worker,
+            log.origin,
+        )
+        note_event("log_left", {"origin": log.origin, "leaves": log.sealed_size})
 
 
 def _check_recipients(settings: Settings) -> None:

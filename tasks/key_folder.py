@@ -21,10 +21,12 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
 
+import psutil
+
 from proofs import ProofError
 from proofs.entry import LogCloseEntry
 from proofs.origin import make_origin, require_origin
-from tasks import durable_files
+from tasks import durable_files, keeper
 from tasks.errors import KeyUnusable
 from tasks.log_errors import LogInUse
 
@@ -77,7 +79,7 @@ class KeyFolder:
         """Take a worker's folder, made where there is none.
 
         `ledger` is given by a process that has the worker's session in the ledger of that UUID: it
-        may take the folder from one that has lost it there, and can write nothing any more.
+        may take the folder from one that has lost it there and stands still, stopped.
 
         Raises:
             LogInUse: another process has it.
@@ -87,16 +89,17 @@ class KeyFolder:
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = _locked(path / LOCK_FILE)
-            if lock is None and ledger and (path / LOCK_FILE).read_text() == ledger:
+            if lock is None and ledger and _is_stopped(path / LOCK_FILE, ledger):
                 (path / LOCK_FILE).unlink()
                 lock = _locked(path / LOCK_FILE)
             if lock is not None:
                 os.ftruncate(lock, 0)
-                os.write(lock, ledger.encode())
+                os.write(lock, json.dumps(_holder(ledger)).encode())
         except OSError as error:
             raise KeyUnusable(
                 f"The key folder {path} cannot be used: {error.strerror}.",
-                suggested_action="Let this user own it, or name another with keys_dir.",
+                suggested_action="Make room there or let this user own it, or name another with "
+                "keys_dir.",
                 details={"path": str(path)},
             ) from error
         if lock is None:
@@ -105,6 +108,7 @@ class KeyFolder:
                 suggested_action=f"Stop the worker {worker} first, or give this one another name.",
                 details={"worker": worker, "path": str(path)},
             )
+        durable_files.sweep(path)
         return cls(path, lock)
 
     def close(self) -> None:
@@ -149,6 +153,28 @@ class KeyFolder:
         durable_files.replace(self.path / CHECKPOINT_FILE, data)
 
 
+def _holder(ledger: str) -> dict[str, Any]:
+    """Who holds a folder: a process, told from others of its number, and its ledger."""
+    return {
+        "ledger": ledger,
+        "pid": os.getpid(),
+        "started": keeper.started(os.getpid()),
+        "boot": keeper.boot_id(),
+        "namespace": keeper.pid_namespace(),
+    }
+
+
+def _is_stopped(file: Path, ledger: str) -> bool:
+    """Whether the holder is a process of this ledger that was stopped, and runs nothing."""
+    try:
+        told = json.loads(file.read_bytes())
+        pid = int(told["pid"])
+        same = told == {**_holder(ledger), "pid": pid, "started": keeper.started(pid)}
+        return same and psutil.Process(pid).status() == psutil.STATUS_STOPPED
+    except (ValueError, KeyError, TypeError, psutil.Error):
+        return False
+
+
 def _locked(file: Path) -> int | None:
     """The file, open and locked; None if somebody else has locked it."""
     lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -186,8 +212,8 @@ def read_log(path: Path) -> LogName | None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ProofError) as error:
         raise KeyUnusable(
             f"{file} does not name a log: {error}.",
-            suggested_action="Restore it from a backup, or begin a new log with "
-            "`honeyflow receipts succeed-log`.",
+            suggested_action="Restore it from a backup; or take the folder away: the worker then "
+            "makes a new key and log, and `honeyflow receipts adopt` closes the old one.",
             details={"path": str(file)},
         ) from error
     return name

@@ -7,11 +7,22 @@ its row, and written there at the start where somebody holds more of it than the
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-from ledger import Ledger, LogRow, LogState, Transaction, log_entries, logs, receipts
-from proofs import sshsig
+from ledger import (
+    Ledger,
+    LogRow,
+    LogState,
+    Transaction,
+    batches,
+    log_entries,
+    logs,
+    receipts,
+    trees,
+)
+from proofs import sshsig, stored_tree
 from proofs.checkpoint import Checkpoint
 from proofs.entry import LogCloseEntry
 from proofs.errors import ProofError
@@ -20,9 +31,11 @@ from proofs.merkle import EMPTY_ROOT
 from proofs.note import Note
 from proofs.origin import principal_of
 from proofs.revocation import Revocation
+from proofs.stored_tree import Node
 from tasks import bee_key
-from tasks.key_folder import KeyFolder, LogName
-from tasks.log_errors import LogNotOpen, LogRenamed
+from tasks.errors import KeyUnusable
+from tasks.key_folder import CHECKPOINT_FILE, NEXT, KeyFolder, LogName
+from tasks.log_errors import LogInUse, LogNotOpen, LogRenamed
 from tasks.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -57,12 +70,16 @@ class Notary:
             settings.keys_dir, worker, ledger=ledger.uuid if has_session else ""
         )
         try:
-            signer = _signer(folder.path, settings)
             name = _log_name(folder, settings.signing_name, ledger)
+            _require_its_key(folder, name, ledger)
+            signer = _signer(folder.path, settings)
             with ledger.write() as tx:
-                _refuse_revoked(tx, signer.public_key, name)
+                _refuse_revoked(tx, signer.public_key, name, worker)
                 notary = cls.enter(tx, folder=folder, signer=signer, name=name, worker=worker)
-            notary.compare(ledger, folder.checkpoint(), where=str(folder.path / "checkpoint"))
+            published = settings.receipts_dir / name.log_id / CHECKPOINT_FILE
+            for file in (folder.path / CHECKPOINT_FILE, published):
+                notary.compare(ledger, _read(file), where=str(file))
+            notary._keep_newest(ledger)
         except BaseException:
             folder.close()
             raise
@@ -85,6 +102,13 @@ class Notary:
             empty_root=EMPTY_ROOT,
             predecessor=name.closes.origin if name.closes is not None else None,
         )
+        if log.worker != worker:
+            raise LogInUse(
+                f"The log {log.origin} is that of {log.worker}, not of {worker}.",
+                suggested_action="Key folders are not copied: take this one away, and the worker "
+                "makes a key and a log of its own.",
+                details={"origin": log.origin, "worker": log.worker},
+            )
         if name.closes is not None:
             _take_over(tx, log, name.closes)
         return cls(folder=folder, signer=signer, log=log)
@@ -113,13 +137,17 @@ class Notary:
 
         True if the ledger holds all that the head speaks of, or the head is not of this log.
         """
-        seen = self._read(head)
+        seen = self._head(head)
         if seen is None:
             return True
         with ledger.write() as tx:
             log = self.row_in(tx)
             ahead = seen.size > log.size
-            forked = seen.size == log.sealed_size and seen.root != log.sealed_root
+            forked = (
+                not ahead
+                and seen.size <= log.sealed_size
+                and seen.root != (stored_tree.root_at(seen.size, _reader(tx, log.number)))
+            )
             if not (ahead or forked):
                 return True
             reason = (
@@ -136,7 +164,17 @@ class Notary:
                 )
         return False
 
-    def _read(self, head: bytes | None) -> Checkpoint | None:
+    def _keep_newest(self, ledger: Ledger) -> None:
+        """Put the ledger's newest head beside the key, where a crash has left an older one."""
+        with ledger.read() as tx:
+            batch = batches.newest(tx, self.log)
+            state = self.row_in(tx).state
+        if batch is None or batch.checkpoint is None or state == LogState.ROLLED_BACK:
+            return
+        if self.folder.checkpoint() != batch.checkpoint:
+            self.folder.keep_checkpoint(batch.checkpoint)
+
+    def _head(self, head: bytes | None) -> Checkpoint | None:
         if head is None:
             return None
         try:
@@ -158,13 +196,37 @@ def _signer(folder: Path, settings: Settings) -> Signer:
     )
 
 
+def _require_its_key(folder: KeyFolder, name: LogName, ledger: Ledger) -> None:
+    """Refuse to go on with a log under a key that it was never handed over to.
+
+    Raises:
+        KeyUnusable: the log's key is not here any more.
+    """
+    with ledger.read() as tx:
+        log = logs.of_id(tx, name.log_id)
+        begun = log is not None and bool(log.size or receipts.unlogged(tx, log.number, 1))
+    if log is None or not begun:
+        return
+    places = [place for place in (folder.path, folder.path / NEXT) if not bee_key.is_missing(place)]
+    # A locked key is told by its public half.
+    if log.key not in [bee_key.public_key(place).to_openssh() for place in places]:
+        raise KeyUnusable(
+            f"The key {PublicKey.from_openssh(log.key).fingerprint}, which signs {log.origin}, is "
+            f"not in {folder.path} any more.",
+            suggested_action="Bring it back from a backup, or begin a new log with `honeyflow "
+            "receipts succeed-log`.",
+            details={"origin": log.origin, "path": str(folder.path)},
+        )
+
+
 def _log_name(folder: KeyFolder, worker_name: str, ledger: Ledger) -> LogName:
     name = folder.log(worker_name)
     if principal_of(name.origin) == worker_name:
         return name
     with ledger.read() as tx:
         known = logs.of_id(tx, name.log_id)
-    if folder.checkpoint() is None and (known is None or known.size == 0):
+        waits = known is not None and bool(receipts.unlogged(tx, known.number, 1))
+    if folder.checkpoint() is None and not waits and (known is None or known.size == 0):
         # Nothing was logged under the old name: a name that was set later.
         return folder.begin_log(worker_name)
     raise LogRenamed(
@@ -186,14 +248,28 @@ def _take_over(tx: Transaction, log: LogRow, closes: LogCloseEntry) -> None:
             log_entries.move(tx, old_log=other.number, new_log=log.number)
 
 
-def _refuse_revoked(tx: Transaction, key: PublicKey, name: LogName) -> None:
+def _reader(tx: Transaction, log: int) -> stored_tree.Read:
+    def read(nodes: Sequence[Node]) -> dict[Node, bytes]:
+        return trees.nodes(tx, log, nodes)
+
+    return read
+
+
+def _read(file: Path) -> bytes | None:
+    try:
+        return file.read_bytes()
+    except OSError:
+        return None
+
+
+def _refuse_revoked(tx: Transaction, key: PublicKey, name: LogName, worker: str) -> None:
     for data in log_entries.revocations(tx):
         revocation = Revocation.from_bytes(data)
         if revocation.key == key.to_openssh():
             raise LogNotOpen(
                 f"The key {key.fingerprint} of {name.origin} is revoked: {revocation.reason}.",
                 code="KEY_REVOKED",
-                suggested_action="Make a new key with `honeyflow keys bee new --replace`, and a "
-                "new log with `honeyflow receipts succeed-log`.",
+                suggested_action=f"`honeyflow receipts succeed-log {worker}` puts it away, and "
+                "begins a new log with a new key.",
                 details={"key": key.to_openssh(), "origin": name.origin},
             )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ledger import Transaction, uploads
+from ledger import Transaction, bodies, uploads
 from ledger.uploads import UploadKind
+from proofs import compute_cid
 from tasks.settings import Settings
 
 
@@ -35,3 +36,17 @@ def enqueue(
     if leaves:
         uploads.add(tx, cid=cid, kind=kind, body_digest=body_digest, profile=profile)
     return leaves
+
+
+def enqueue_manifest(tx: Transaction, manifest: bytes, *, settings: Settings) -> None:
+    """Have a batch's manifest uploaded, where uploads are wanted."""
+    if settings.ipfs_api_url is None:
+        return
+    enqueue(
+        tx,
+        settings,
+        kind=UploadKind.BATCH,
+        cid=compute_cid(manifest, profile=settings.cid_profile),
+        body_digest=bodies.put(tx, manifest, bodies.JSON),
+        profile=settings.cid_profile,
+    )

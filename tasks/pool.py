@@ -184,7 +184,6 @@ class EnginePool(BasePool):
             settings=self.settings,
             ledger=self.client.ledger,
             worker=self.worker_name,
-            session=lambda: self.keeper.session,
             note_event=self.note_event,
         )
         self._undo.append(self.issuing.stop)

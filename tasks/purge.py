@@ -6,6 +6,7 @@ purge that failed in between is done again whole.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,21 +14,26 @@ from typing import Any
 
 import redis
 
-from ledger import Purged, Transaction, receipts
+from ledger import Job, Purged, State, Transaction, jobs, leases, receipts
 from ledger import purge as ledger_purge
 from proofs import Receipt
 from tasks import stream
 from tasks.client import Client, translated
 from tasks.errors import BrokerUnavailable, JobNotFound
+from tasks.uploads import LEASE, LEASE_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Purge:
-    """What was erased, and what could not be."""
+    """What was erased, and what could not be.
+
+    `handed_on` is whether what it set off was given its answer.
+    """
 
     purged: Purged
     receipt: str | None
     cid: str | None
+    handed_on: bool = False
 
     def told(self) -> str:
         """The same in sentences."""
@@ -39,8 +45,18 @@ class Purge:
         told = f"The texts of job {done.job_id} are erased ({done.erased} of them).{kept}"
         if done.shared:
             told += f" {done.shared} more stay, because other jobs have the same."
+        if self.handed_on:
+            told += (
+                " What it set off (the next step of a chain, a chord, a callback) was given its "
+                "answer and keeps it: purge those jobs too."
+            )
         if done.published:
             told += f" Its report was published as {self.cid}: nobody can call that back."
+        elif done.perhaps:
+            told += (
+                f" Its report may have been published as {self.cid}: an upload of it was under way "
+                "or had been tried."
+            )
         return told
 
 
@@ -53,13 +69,15 @@ def purge(client: Client, job_id: str, *, force: bool = False) -> Purge:
         BrokerUnavailable: the ledger's texts are erased, the copies in Redis are not.
     """
     with translated(), client.ledger.write() as tx:
-        receipt = _receipt(tx, job_id)
+        uploading = _is_uploading(tx)
+        job, receipt = jobs.get(tx, job_id), _receipt(tx, job_id)
         purged = ledger_purge.purge(
             tx,
             job_id,
             input_hash=receipt.input_hash if receipt else None,
             output_hash=receipt.output_hash if receipt else None,
             cids=[receipt.ipfs_cid] if receipt else [],
+            uploading=uploading,
             force=force,
         )
     if purged is None:
@@ -69,7 +87,25 @@ def purge(client: Client, job_id: str, *, force: bool = False) -> Purge:
         purged=purged,
         receipt=receipt.digest if receipt else None,
         cid=receipt.ipfs_cid if receipt else None,
+        handed_on=_is_handed_on(job),
     )
+
+
+def _is_uploading(tx: Transaction) -> bool:
+    """Whether an uploader is at work, or died at it; else none begins while this one goes on."""
+    if leases.holder(tx, LEASE) is not None:
+        return True
+    # Whoever wants the lease now waits for the end of this transaction.
+    mine = str(uuid.uuid4())
+    taken = leases.take(tx, LEASE, mine, ttl_s=LEASE_S)
+    leases.release(tx, LEASE, mine)
+    return not taken
+
+
+def _is_handed_on(job: Job | None) -> bool:
+    if job is None or job.state != State.SUCCEEDED or job.delivered_at is None:
+        return False
+    return any(map((job.canvas or {}).get, ("callbacks", "chain", "chord")))
 
 
 def _receipt(tx: Transaction, job_id: str) -> Receipt | None:

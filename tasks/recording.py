@@ -107,6 +107,7 @@ def waves_of(
 def _recording(files: Mapping[str, bytes]) -> Recording:
     document: Any = parse_report(files[bundle.REPORT])
     metadata: Any = parse_json(files[bundle.METADATA], max_depth=_MAX_DEPTH, max_keys=_MAX_KEYS)
+    _require_known(metadata["v"])
     companion = document["companion"]
     request = payloads.request_from_bytes(files[bundle.REQUEST])
     if metadata["prompt"] is None:
@@ -139,6 +140,16 @@ def _recording(files: Mapping[str, bytes]) -> Recording:
         sampling=_sampling(companion["sampler"]),
         waves=waves_of(samples, policy=metadata["policy"], agreement=metadata["agreement"]),
     )
+
+
+def _require_known(version: object) -> None:
+    # True and 1.0 equal 1.
+    if type(version) is not int or version != bundle.VERSION:
+        raise BundleUnusable(
+            f"{bundle.METADATA} is of version {str(version)[:40]!a}; only version {bundle.VERSION} "
+            "is known.",
+            suggested_action="Replay it with the honeyflow that wrote it, or a newer one.",
+        )
 
 
 def _sampling(sampler: Mapping[str, Any]) -> Sampling:

@@ -11,16 +11,17 @@ from wherever it was stopped:
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 from pathlib import Path
 
-from ledger import Ledger, LogRow, log_entries
+from ledger import Ledger, log_entries
 from proofs import timestamp
 from proofs.entry import EntryType, KeyHandoverEntry
 from proofs.keys import PublicKey, Signer
 from proofs.revocation import Revocation
-from tasks import bee_key, sealing
+from tasks import bee_key, durable_files, outbox, sealing
 from tasks.key_folder import NEXT
 from tasks.notary import Notary
 from tasks.settings import Settings
@@ -46,14 +47,16 @@ def go_on(ledger: Ledger, notary: Notary, settings: Settings, *, holder: str) ->
         agent_socket=settings.ssh_agent_socket,
     )
     new_key = successor.public_key.to_openssh()
-    if _row(ledger, notary).key != new_key:
+    if not _is_done(ledger, notary, new_key):
         if not _is_queued(ledger, notary, new_key):
-            _seal_all(ledger, notary, settings, holder, cosigner=None)  # (1)
+            while _seal(ledger, notary, settings, holder, cosigner=None):  # (1)
+                pass
             _queue(ledger, notary, new_key)  # (2)
-        _seal_all(ledger, notary, settings, holder, cosigner=successor)  # (3)
-    if _row(ledger, notary).key != new_key:
-        return False
-    _swap(folder, notary.signer.public_key)  # (4)
+        # What comes after the entry is for the next key to sign.
+        while not _is_done(ledger, notary, new_key):  # (3)
+            if not _seal(ledger, notary, settings, holder, cosigner=successor):
+                return False
+    _swap(folder, notary.signer.public_key, successor.public_key)  # (4)
     notary.signer = successor
     logger.warning(
         "the log %s is signed by %s now", notary.origin, successor.public_key.fingerprint
@@ -61,14 +64,30 @@ def go_on(ledger: Ledger, notary: Notary, settings: Settings, *, holder: str) ->
     return True
 
 
-def _row(ledger: Ledger, notary: Notary) -> LogRow:
-    return notary.row(ledger)
+def finish(ledger: Ledger, notary: Notary, settings: Settings) -> None:
+    """Put the next key in place if the log has handed over to it already, and do nothing else."""
+    following = notary.folder.path / NEXT
+    if bee_key.is_missing(following):
+        return
+    key = bee_key.public_key(following, passphrase_file=settings.bee_passphrase_file)
+    if _is_done(ledger, notary, key.to_openssh()):
+        go_on(ledger, notary, settings, holder=notary.origin)
+
+
+def _is_done(ledger: Ledger, notary: Notary, new_key: str) -> bool:
+    return notary.row(ledger).key == new_key
 
 
 def _is_queued(ledger: Ledger, notary: Notary, new_key: str) -> bool:
+    """Whether the entry waits for its place, or for its batch to be signed."""
     with ledger.read() as tx:
-        waiting = log_entries.of_type(tx, notary.log, EntryType.KEY_HANDOVER)
-    return any(KeyHandoverEntry.from_bytes(entry.data).new_key == new_key for entry in waiting)
+        sealed = notary.row_in(tx).sealed_size
+        entries = log_entries.of_type(tx, notary.log, EntryType.KEY_HANDOVER)
+    return any(
+        KeyHandoverEntry.from_bytes(entry.data).new_key == new_key
+        for entry in entries
+        if entry.leaf_index is None or entry.leaf_index >= sealed
+    )
 
 
 def _queue(ledger: Ledger, notary: Notary, new_key: str) -> None:
@@ -83,10 +102,10 @@ def _queue(ledger: Ledger, notary: Notary, new_key: str) -> None:
         log_entries.add(tx, log=notary.log, kind=entry.entry_type, data=entry.to_bytes())
 
 
-def _seal_all(
+def _seal(
     ledger: Ledger, notary: Notary, settings: Settings, holder: str, *, cosigner: Signer | None
-) -> None:
-    while sealing.seal_next(
+) -> bool:
+    sealed = sealing.seal_next(
         ledger,
         notary,
         holder=holder,
@@ -95,8 +114,9 @@ def _seal_all(
         epoch=settings.epoch,
         cid_profile=settings.cid_profile,
         cosigner=cosigner,
-    ):
-        pass
+        on_sealed=functools.partial(outbox.enqueue_manifest, settings=settings),
+    )
+    return sealed is not None
 
 
 def retire_if_revoked(ledger: Ledger, folder: Path, settings: Settings) -> None:
@@ -113,17 +133,26 @@ def retire_if_revoked(ledger: Ledger, folder: Path, settings: Settings) -> None:
                 (folder / name).replace(retired / name)
 
 
-def _swap(folder: Path, old: PublicKey) -> None:
+def _swap(folder: Path, old: PublicKey, new: PublicKey) -> None:
     """Put the next key in place, half by half: whatever stops it, one key can be used."""
-    retired = _retired(folder, old)
-    for name in bee_key.FILES:
-        following = folder / NEXT / name
-        if not following.exists():
-            continue
-        if (folder / name).exists() and not (retired / name).exists():
-            (retired / name).hardlink_to(folder / name)
-        following.replace(folder / name)
-    (folder / NEXT).rmdir()
+    retired, following = _retired(folder, old), folder / NEXT
+    _put_public(retired, old)
+    private = folder / bee_key.PRIVATE
+    if private.exists():
+        if not (retired / bee_key.PRIVATE).exists():
+            (retired / bee_key.PRIVATE).hardlink_to(private)
+        # Where both are there, the private key alone says what it is.
+        _put_public(folder, new)
+    (following / bee_key.PUBLIC).unlink(missing_ok=True)
+    (following / bee_key.PRIVATE).replace(private)
+    _put_public(folder, new)
+    durable_files.sweep(following)
+    following.rmdir()
+
+
+def _put_public(folder: Path, key: PublicKey) -> None:
+    line = key.to_openssh("bee_key").encode() + b"\n"
+    durable_files.replace(folder / bee_key.PUBLIC, line)
 
 
 def _retired(folder: Path, key: PublicKey) -> Path:

@@ -6,14 +6,13 @@ it: whatever goes wrong is said, and tried again when it is asked the next time.
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ledger import Ledger, Transaction, bodies, workers
-from ledger.uploads import UploadKind
-from proofs import compute_cid
+from ledger import Ledger, workers
 from tasks import outbox, publishing, rotation, sealing, standing, witness_client
 from tasks.errors import HoneyflowError
 from tasks.log_errors import LogRolledBack
@@ -30,7 +29,7 @@ ALL = "all"
 
 
 class Sealer:
-    """Seals one worker's log; `holder` names the session, `note_event` tells what is wrong."""
+    """Seals one worker's log; `note_event` tells whoever watches what is wrong."""
 
     def __init__(
         self,
@@ -39,14 +38,12 @@ class Sealer:
         notary: Notary,
         settings: Settings,
         worker: str,
-        holder: Callable[[], str],
         note_event: Callable[[str, Mapping[str, Any]], None],
     ) -> None:
         self._ledger = ledger
         self._notary = notary
         self._settings = settings
         self._worker = worker
-        self._holder = holder
         self._note_event = note_event
         self._witnesses = witness_client.configured(settings)
         self._stands = not self._witnesses
@@ -92,46 +89,35 @@ class Sealer:
 
     def _seal(self, *, partial: bool) -> None:
         """Seal batch after batch until nothing waits."""
-        if not self._stands:
-            standing.require_newest(self._ledger, self._notary, self._witnesses)
-            self._stands = True
-        rotation.go_on(self._ledger, self._notary, self._settings, holder=self._holder())
-        while (
-            sealed := sealing.seal_next(
-                self._ledger,
-                self._notary,
-                holder=self._holder(),
-                most=self._settings.sealing.batch,
-                partial=partial,
-                epoch=self._settings.epoch,
-                cid_profile=self._settings.cid_profile,
-                on_sealed=self._queue_upload,
-            )
-        ) is not None:
-            logger.info(
-                "sealed batch %d: %d leaves, the log has %d",
-                sealed.batch,
-                sealed.count,
-                sealed.tree_size,
-            )
-        publishing.publish(
-            self._ledger, self._notary.row(self._ledger), self._settings.receipts_dir
-        )
-        with self._ledger.write() as tx:
-            workers.ask_to_seal(tx, self._worker, None)
+        try:
+            if not self._stands:
+                standing.require_newest(self._ledger, self._notary, self._witnesses)
+                self._stands = True
+            rotation.go_on(self._ledger, self._notary, self._settings, holder=self._worker)
+            while self._seal_next(partial=partial):
+                pass
+            self._publish()
+        finally:
+            # Beat asks again; to look twice a second would mend nothing.
+            with self._ledger.write() as tx:
+                workers.ask_to_seal(tx, self._worker, None)
 
-    def _queue_upload(self, tx: Transaction, manifest: bytes) -> None:
-        if self._settings.ipfs_api_url is None:
-            return
-        profile = self._settings.cid_profile
-        outbox.enqueue(
-            tx,
-            self._settings,
-            kind=UploadKind.BATCH,
-            cid=compute_cid(manifest, profile=profile),
-            body_digest=bodies.put(tx, manifest, bodies.JSON),
-            profile=profile,
+    def _seal_next(self, *, partial: bool) -> bool:
+        sealed = sealing.seal_next(
+            self._ledger,
+            self._notary,
+            # Not the session: whoever has the worker's key goes on at once after a crash.
+            holder=self._worker,
+            most=self._settings.sealing.batch,
+            partial=partial,
+            epoch=self._settings.epoch,
+            cid_profile=self._settings.cid_profile,
+            on_sealed=functools.partial(outbox.enqueue_manifest, settings=self._settings),
         )
+        if sealed is not None:
+            told = (sealed.batch, sealed.count, sealed.tree_size)
+            logger.info("sealed batch %d: %d leaves, the log has %d", *told)
+        return sealed is not None
 
     def _try(self, what: Callable[[], None]) -> None:
         try:
@@ -142,9 +128,9 @@ class Sealer:
             logger.warning("sealing waits: %s", error)
 
     def _tell(self, error: HoneyflowError) -> None:
-        """Say what is wrong; as an event only once."""
-        logger.error("%s", error)
-        if error.code not in self._told:
-            self._told.add(error.code)
+        """Say what is wrong, once."""
+        if str(error) not in self._told:
+            self._told.add(str(error))
+            logger.error("%s", error)
             kind = "log_rolled_back" if isinstance(error, LogRolledBack) else "seal_failed"
             self._note_event(kind, error.to_dict())

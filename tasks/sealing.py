@@ -37,7 +37,7 @@ from ledger import (
 )
 from proofs import CidProfile, batch_tree, checkpoint, sshsig, stored_tree, timestamp
 from proofs.checkpoint import Checkpoint
-from proofs.entry import EntryType
+from proofs.entry import EntryType, KeyHandoverEntry
 from proofs.errors import ProofError
 from proofs.keys import Signer
 from proofs.manifest import MAX_LEAVES, Manifest
@@ -194,6 +194,8 @@ def _sign(
         read = reader(tx, log.number)
         root = stored_tree.root_at(size, read)  # (4)
         proof = stored_tree.consistency_at(log.sealed_size, size, read)
+        signed = _signed_before(notary)
+        again = stored_tree.root_at(signed.size, read) if signed and signed.size <= size else None
     verify_consistency(
         old_size=log.sealed_size,
         old_root=log.sealed_root,
@@ -202,7 +204,14 @@ def _sign(
         proof=proof,
     )
     head = Checkpoint(origin=log.origin, size=size, root=root)
-    _refuse_another(notary.folder.checkpoint(), head)  # (5)
+    if signed is not None and again != signed.root:  # (5)
+        raise LogRolledBack(
+            f"A head of {signed.size} leaves was signed for {head.origin} before, which one of "
+            f"{head.size} would contradict.",
+            details={"signed": signed.size, "now": head.size},
+        )
+    if not _hands_over(rows, cosigner):
+        cosigner = None
     manifest = Manifest(
         origin=log.origin,
         epoch=epoch,
@@ -247,19 +256,30 @@ def _made_again(rows: Sequence[LeafRow], batch: BatchRow) -> list[bytes]:
     return hashes
 
 
-def _refuse_another(kept: bytes | None, head: Checkpoint) -> None:
-    """Refuse to sign a history that contradicts one that was signed."""
+def _hands_over(rows: Sequence[LeafRow], successor: Signer | None) -> bool:
+    """Whether the entry that names the next key is among these: only from there on it signs."""
+    return successor is not None and any(
+        row.type == EntryType.KEY_HANDOVER
+        and row.data is not None
+        and KeyHandoverEntry.from_bytes(row.data).new_key == successor.public_key.to_openssh()
+        for row in rows
+    )
+
+
+def _signed_before(notary: Notary) -> Checkpoint | None:
+    """The newest head of this log that was put down beside the key."""
+    kept = notary.folder.checkpoint()
     if kept is None:
-        return
-    signed = Checkpoint.from_note(Note.parse(kept))
-    if signed.origin != head.origin:
-        return
-    if signed.size > head.size or (signed.size == head.size and signed.root != head.root):
-        raise LogRolledBack(
-            f"A head of {signed.size} leaves was signed for {head.origin} before, which one of "
-            f"{head.size} would contradict.",
-            details={"signed": signed.size, "now": head.size},
-        )
+        return None
+    try:
+        signed = Checkpoint.from_note(Note.parse(kept))
+    except ProofError as error:
+        raise LogUnsound(
+            f"The newest head beside the key of {notary.origin} cannot be read: {error.message}",
+            suggested_action="Delete that file if this ledger is the newest there is; the next "
+            "seal writes it again.",
+        ) from error
+    return signed if signed.origin == notary.origin else None
 
 
 def _signatures(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from ledger import Ledger, batches
 from proofs import checkpoint
@@ -31,18 +32,24 @@ def require_newest(ledger: Ledger, notary: Notary, witnesses: Sequence[Witness])
     Raises:
         LogRolledBack: one of them has.
     """
+    if not witnesses:
+        return
     size, note = _newest(ledger, notary)
-    for witness in witnesses:
+
+    def held(witness: Witness) -> int:
         try:
-            held = witness_client.held_size(witness, note, size=size, timeout_s=TIMEOUT_S)
+            return witness_client.held_size(witness, note, size=size, timeout_s=TIMEOUT_S)
         except WitnessContradicts as error:
-            raise _rolled_back(notary, f"{error.message}") from error
+            raise _rolled_back(notary, error.message) from error
         except WitnessError as error:
             logger.warning("%s cannot be asked for %s: %s", witness.name, notary.origin, error)
-            continue
-        if held > size:
-            told = f"Witness {witness.name} holds {held} leaves of {notary.origin}"
-            raise _rolled_back(notary, f"{told}, this ledger {size}.")
+            return 0
+
+    with ThreadPoolExecutor(len(witnesses), "standing") as threads:
+        for witness, found in zip(witnesses, threads.map(held, witnesses), strict=True):
+            if found > size:
+                told = f"Witness {witness.name} holds {found} leaves of {notary.origin}"
+                raise _rolled_back(notary, f"{told}, this ledger {size}.")
 
 
 def _newest(ledger: Ledger, notary: Notary) -> tuple[int, Note]:

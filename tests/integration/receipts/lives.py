@@ -177,7 +177,6 @@ def _work(
         settings=home.settings,
         worker=WORKER,
         # A process that is killed leaves its lease behind; under its own name it goes on at once.
-        holder=lambda: WORKER,
         note_event=lambda _kind, _told: None,
     )
     sealer._publish()

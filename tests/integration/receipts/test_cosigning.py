@@ -11,7 +11,8 @@ import pytest
 
 from ledger import Ledger, LogState, batches, log_entries, logs
 from ledger.log_tables import cosignatures
-from proofs.checkpoint import log_vkey, verify_cosignature
+from proofs.checkpoint import log_vkey, verify_cosignature, witness_vkey
+from proofs.keys import PrivateKey, PublicKey
 from proofs.note import Note, VerifierKey
 from proofs.witness import SIZE_TYPE
 from tasks import receipts
@@ -30,6 +31,11 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+def new_key() -> PublicKey:
+    """A key that nobody else has: each witness's lines are its own."""
+    return PrivateKey.generate().public_key
 
 
 def vkey_of(notary: Notary) -> VerifierKey:
@@ -116,7 +122,7 @@ def test_one_witness_does_not_wait_for_another(
     grow(ledger, notary, 3)
     with ScriptedServer([5.0]) as hangs, ScriptedServer(http_answer("500 Oops")) as breaks:
         others = [
-            Witness(name=name, url=server.url, key=friend.vkey)
+            Witness(name=name, url=server.url, key=witness_vkey(name, new_key()))
             for name, server in (("hangs", hangs), ("breaks", breaks))
         ]
         collector = Collector(ledger, [*others, friend.configured()], timeout_s=0.5)
