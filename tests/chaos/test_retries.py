@@ -17,6 +17,7 @@ from executors.fake_script import Action, Rule, Script
 from ledger import Claim, jobs, sessions, tables
 from tasks import settings as settings_of
 from tasks.client import Client
+from tasks.evidence import Issuer
 from tasks.places import Places
 from tasks.runner import Hold, Runner
 from tasks.scribe import Scribe
@@ -47,8 +48,7 @@ async def failing(client: Client, jitters: list[float]) -> tuple[str, list[float
         places=Places(total=4),
         scribe=scribe,
         catalogue=client.catalogue,
-        settings=client.settings,
-        worker_ens="test.honeyflow",
+        issuer=Issuer(settings=client.settings, sign=lambda _: b"nobody signs", log=1),
         sink=lambda _: pytest.fail("nobody listens"),
         jitter=lambda: next(chance),
     )
