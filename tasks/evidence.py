@@ -41,12 +41,15 @@ MOST_SKEW_S = 5.0
 class Issuer:
     """Who issues a worker's receipts, and what becomes of their reports.
 
-    `sign` gives a receipt's own signature, `log` is the number of the log it belongs to.
+    `sign` gives a receipt's own signature, `log` is the number of the log it belongs to. `now` is
+    the store's clock, given where signing takes long, as with an agent: receipts are then signed
+    before the transaction, in which everybody else would wait.
     """
 
     settings: Settings
     sign: Callable[[bytes], bytes]
     log: int
+    now: Callable[[], float] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +144,34 @@ def report(
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issued:
+    """A receipt's bytes, its id and its signature."""
+
+    data: bytes
+    digest: str
+    signature: bytes
+
+
+def issue(*, job: Job, outcome: Outcome, report: Report, issuer: Issuer, now: float) -> Issued:
+    """Make and sign a job's receipt at a moment of the store's clock."""
+    data = Receipt(
+        job_id=job.id,
+        worker_ens=issuer.settings.signing_name,
+        model=job.model,
+        input_hash=report.input_hash,
+        output_hash=report.output_hash,
+        report_hash=report.digest,
+        inference_time_ms=max(0, round((now - (job.claimed_at or now)) * 1000)),
+        confidence_score=confidence_score(outcome.confidence),
+        k_samples=outcome.k,
+        timestamp=timestamp(now),
+        epoch=issuer.settings.epoch,
+        ipfs_cid=report.cid,
+    ).to_bytes()
+    return Issued(data=data, digest=sha256_digest(data), signature=issuer.sign(data))
+
+
 def commit(
     tx: Transaction,
     *,
@@ -148,30 +179,17 @@ def commit(
     outcome: Outcome,
     report: Report,
     issuer: Issuer,
+    issued: Issued | None = None,
 ) -> dict[str, Any] | None:
     """Commit a job's result with its receipt; None if the job is somebody else's by now."""
-    receipt = Receipt(
-        job_id=job.id,
-        worker_ens=issuer.settings.signing_name,
-        model=job.model,
-        input_hash=report.input_hash,
-        output_hash=report.output_hash,
-        report_hash=report.digest,
-        inference_time_ms=max(0, round((tx.now - (job.claimed_at or tx.now)) * 1000)),
-        confidence_score=confidence_score(outcome.confidence),
-        k_samples=outcome.k,
-        timestamp=timestamp(tx.now),
-        epoch=issuer.settings.epoch,
-        ipfs_cid=report.cid,
-    )
-    stored = receipt.to_bytes()
-    digest = sha256_digest(stored)
+    if issued is None:
+        issued = issue(job=job, outcome=outcome, report=report, issuer=issuer, now=tx.now)
     result = JobResult(
         job_id=job.id,
         state="succeeded",
         confidence=outcome.confidence,
         k=outcome.k,
-        receipt=digest,
+        receipt=issued.digest,
         review=outcome.review,
         answer=outcome.answer,
         calibrated=outcome.confidence_calibrated,
@@ -204,10 +222,10 @@ def commit(
         output=outcome.answer.encode(),
         receipt=ReceiptRow(
             job_id=job.id,
-            canonical=stored,
-            digest=digest,
-            report_digest=receipt.report_hash,
-            signature=issuer.sign(stored),
+            canonical=issued.data,
+            digest=issued.digest,
+            report_digest=report.digest,
+            signature=issued.signature,
             log=issuer.log,
         ),
         report=report.data,

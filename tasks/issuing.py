@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from ledger import Ledger, LogState, logs
 from proofs import ProofError, encryption
+from proofs.keys import PrivateKey
 from tasks import rotation
 from tasks.errors import SettingsInvalid
 from tasks.evidence import Issuer
@@ -53,13 +54,24 @@ class Issuing:
             note_event=note_event,
         )
         sealer.start()
-        issuer = Issuer(settings=settings, sign=notary.sign_receipt, log=notary.log)
+        in_memory = isinstance(notary.signer, PrivateKey)
+        issuer = Issuer(
+            settings=settings,
+            sign=notary.sign_receipt,
+            log=notary.log,
+            now=None if in_memory else lambda: _now(ledger),
+        )
         return cls(notary=notary, sealer=sealer, issuer=issuer)
 
     def stop(self) -> None:
         """Seal what waits, and let go of the key."""
         self.sealer.stop()
         self.notary.close()
+
+
+def _now(ledger: Ledger) -> float:
+    with ledger.read() as tx:
+        return tx.now
 
 
 def _tell_what_is_left(

@@ -228,6 +228,7 @@ class Runner:
             outcome=outcome,
             report=report,
             issuer=self._issuer,
+            issued=await self._issued_early(job, outcome, report),
         )
 
         def with_lost_samples(tx: Transaction) -> dict[str, Any] | None:
@@ -238,6 +239,20 @@ class Runner:
         if result is None:
             raise Fenced
         return Ending(state="succeeded", job=replace(job, state=State.SUCCEEDED), result=result)
+
+    async def _issued_early(
+        self, job: Job, outcome: Outcome, report: evidence.Report
+    ) -> evidence.Issued | None:
+        """The receipt, where signing takes too long for the transaction; else it is made there."""
+        if (clock := self._issuer.now) is None:
+            return None
+
+        def issue() -> evidence.Issued:
+            return evidence.issue(
+                job=job, outcome=outcome, report=report, issuer=self._issuer, now=clock()
+            )
+
+        return await asyncio.to_thread(issue)
 
     async def _out_of_time(self, job: Job) -> Ending:
         """The run timeout fails a job, its deadline expires it."""

@@ -7,7 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from cli.main import app
 from proofs import Outcome, check_receipt, input_hash, sshsig
-from tasks import pinning, recording, replay
+from tasks import pinning, recording, replay, wiring
 from tasks.client import Client
 from tasks.errors import BundleUnusable
 from tests.stack import BIN, Worker, write_script
@@ -55,14 +55,27 @@ def bundle_of(client: Client, folder: Path, request: dict[str, Any]) -> str:
     return job_id
 
 
-@pytest.fixture
-def recorded(start: Start, client: Client, tmp_path: Path, home: Path) -> Path:
-    """The bundle of a job that the fake engine answered with some disagreement."""
-    worker = start(script=SPLIT)
-    folder = tmp_path / "bundle"
-    bundle_of(client, folder, {"model": "fake-a", "prompt": "How bad?", "k": 7})
-    worker.stop()
+@pytest.fixture(scope="module")
+def recording_of_seven(broker: None, home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of a job that the fake engine answered with some disagreement; made once."""
+    wiring.open_ledger(migrate=True).close()
+    folder = tmp_path_factory.mktemp("recorded") / "bundle"
+    write_script(home, "fake-a", SPLIT)
+    worker = Worker(home, ["--device", "cpu", "--model", "fake-a"], {})
+    try:
+        worker.wait_ready()
+        bundle_of(wiring.client(), folder, {"model": "fake-a", "prompt": "How bad?", "k": 7})
+    finally:
+        worker.stop()
     return folder
+
+
+@pytest.fixture
+def recorded(recording_of_seven: Path, home: Path, tmp_path: Path) -> Iterator[Path]:
+    """A copy of it, beside an engine that does as it did then."""
+    write_script(home, "fake-a", SPLIT)
+    yield shutil.copytree(recording_of_seven, tmp_path / "bundle")
+    write_script(home, "fake-a", {})
 
 
 def test_a_bundle_holds_everything_and_a_stranger_can_check_it(

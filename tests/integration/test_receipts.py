@@ -16,6 +16,7 @@ from proofs.keys import PrivateKey, PublicKey
 from proofs.report import salt_of
 from tasks import exporting
 from tasks.audit import audit
+from tests.agent import running_agent
 from tests.chaos.harness import Cluster
 from tests.fake_kubo import FakeKubo, fake_kubo
 from tests.stack import BIN, wait_for
@@ -245,3 +246,25 @@ def _nobody() -> bytes:
     """A policy that asks for a witness who never signs."""
     vkey = witness_vkey("nobody.example", PrivateKey.generate().public_key).text
     return f"witness nobody {vkey}\nquorum nobody\n".encode()
+
+
+def test_a_key_that_only_an_agent_holds_signs_everything(tmp_path: Path) -> None:
+    """Its private half never lies on this worker's disk; an agent that hangs stops nobody else."""
+    key = tmp_path / "held"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    with running_agent(key) as agent:
+        place = Cluster(tmp_path / "place", config={"ssh_agent_socket": f'"{agent}"'})
+        place.settled = True
+        try:
+            place.script(ANSWERS)
+            name = "bee@testnode"
+            told = command(place, "keys", "bee", "new", "--worker", name, "--from", f"{key}.pub")
+            assert 0 == told.returncode, told.stderr
+            worker = place.start_worker(name="bee")
+            ids = place.submit(5)
+            place.wait_all(ids)
+            assert 0 == worker.stop()
+            assert not (place.home / "data" / "keys" / name / "bee_key").exists()
+            assert all("logged as leaf" in summary(place, job_id) for job_id in ids)
+        finally:
+            place.close()

@@ -41,6 +41,7 @@ from tests.integration.ledger.support import (
     receipt_of,
     run,
     sample,
+    take,
 )
 
 INPUT, OUTPUT = ("sha256:" + digit * 64 for digit in "ab")
@@ -160,6 +161,18 @@ def test_what_other_jobs_use_stays(ledger: Ledger) -> None:
     assert Purged(job_id=other.id, erased=6) == erase(ledger, other.id)
 
 
+def test_what_only_purged_jobs_have_had_goes(ledger: Ledger) -> None:
+    """The receipt of one that was not sensitive has the bare digests, and so has its row."""
+    first, second = answered(ledger), answered(ledger)
+    for job, left in ((first, 6), (second, 0)):
+        hashes = {"input_hash": job.request_digest, "output_hash": job.output_digest}
+        purged = erase(ledger, job.id, **hashes)
+        assert Purged(job_id=job.id, erased=6 - left, shared=left) == purged
+    with ledger.read() as tx:
+        assert bodies.get(tx, bodies.digest_of(SECRET.encode())) is None
+        assert bodies.get(tx, first.request_digest) is None
+
+
 def test_what_another_is_about_to_use_stays(ledger: Ledger) -> None:
     """A job that is being entered at this moment has found its request stored already."""
     job = answered(ledger)
@@ -249,6 +262,51 @@ def test_a_part_of_an_unfinished_chord_is_refused_but_by_force(ledger: Ledger) -
         assert [replace(part, result=None)] == chords.parts(tx, "group-1")
 
 
+def test_a_leader_whose_samples_are_awaited_is_refused_but_by_force(ledger: Ledger) -> None:
+    """The job that shares its execution would draw by itself, and say that it had not."""
+    session = begin(ledger)
+    request = b'{"prompt":"SECRET"}'
+    leader = run(ledger, session, request=request, dedupe=True)
+    follower = enter(ledger, request=request, dedupe=True)
+    assert leader.id == follower.follows
+    with ledger.write() as tx:
+        assert all(samples.add_many(tx, [sample(leader, text=SECRET)]))
+    assert commit(ledger, leader)
+    with ledger.write() as tx:
+        jobs.mark_delivered(tx, [leader.id])
+        jobs.release_followers(tx)
+
+    with pytest.raises(JobInUse, match=f"job {follower.id} shares its execution"):
+        erase(ledger, leader.id)
+    taken = take(ledger, follower.id, session)
+
+    assert Purged(job_id=leader.id, erased=3, shared=2) == erase(ledger, leader.id)
+    with ledger.read() as tx:
+        assert [SECRET] == [one.text for one in samples.of(tx, taken.id)]
+        assert request == jobs.request(tx, taken.id)
+    assert commit(ledger, taken)
+
+
+def test_a_leader_that_was_purged_by_force_leaves_its_followers_the_request(ledger: Ledger) -> None:
+    """They draw by themselves."""
+    session = begin(ledger)
+    leader = run(ledger, session, dedupe=True)
+    follower = enter(ledger, dedupe=True)
+    with ledger.write() as tx:
+        assert all(samples.add_many(tx, [sample(leader)]))
+    assert commit(ledger, leader)
+
+    assert erase(ledger, leader.id, force=True)
+    with ledger.write() as tx:
+        (released,) = jobs.release_followers(tx)
+    taken = take(ledger, follower.id, session)
+
+    assert released.id == taken.id
+    with ledger.read() as tx:
+        assert [] == samples.of(tx, taken.id)
+        assert jobs.request(tx, taken.id) is not None
+
+
 @pytest.mark.parametrize("job_id", ["unknown", "nul\0", "\ud800"])
 def test_an_unknown_job_is_none(ledger: Ledger, job_id: str) -> None:
     """Whatever is asked for."""
@@ -278,9 +336,38 @@ def test_what_waits_to_be_published_is_never_published(
         assert (rows, None) == (len(left), bodies.get(tx, digest))
 
 
-def _upload(cid: str, digest: str, state: str, now: float) -> Mapping[str, Any]:
+@pytest.mark.parametrize(
+    ("state", "tries", "uploading", "perhaps"),
+    [
+        ("pending", 0, False, False),
+        ("pending", 0, True, True),
+        ("pending", 1, False, True),
+        ("refused", 3, False, True),
+        ("refused", 0, True, False),
+        ("done", 1, True, False),
+    ],
+)
+def test_what_may_have_been_published_is_told(
+    ledger: Ledger, state: str, tries: int, *, uploading: bool, perhaps: bool
+) -> None:
+    """An upload under way has read the report; one that failed may have arrived all the same."""
+    job = answered(ledger)
+    with ledger.write() as tx:
+        digest = bodies.put(tx, b"ciphertext of SECRET")
+        tx.flush()
+        mine = _upload("bafy-mine", digest, state, tx.now, tries=tries)
+        other = _upload("bafy-other", job.request_digest, "pending", tx.now, tries=9)
+        tx.execute(sa.insert(uploads), [mine, other])
+
+    purged = erase(ledger, job.id, cids=["bafy-mine"], uploading=uploading)
+
+    assert purged is not None
+    assert (perhaps, state == "done") == (purged.perhaps, purged.published)
+
+
+def _upload(cid: str, digest: str, state: str, now: float, *, tries: int = 0) -> Mapping[str, Any]:
     told = {"cid": cid, "kind": "report", "body_digest": digest, "profile": "unixfs-v0-2015"}
-    return {**told, "state": state, "tries": 0, "next_at": now, "created_at": now}
+    return {**told, "state": state, "tries": tries, "next_at": now, "created_at": now}
 
 
 def test_on_sqlite_freed_pages_are_overwritten(sqlite_url: str, clock: ManualClock) -> None:

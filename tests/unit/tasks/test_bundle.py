@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -62,3 +65,25 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     """Whoever lost it knows what to look for."""
     with pytest.raises(BundleUnusable, match=r"report\.json cannot be read: No such file"):
         bundle.read(tmp_path, ("report.json",))
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device", "socket"])
+@pytest.mark.timeout(20)
+def test_what_is_no_file_is_not_waited_for(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever made the bundle may have put anything in a file's place."""
+    there = tmp_path / "report.json"
+    # A socket's address has room for few characters.
+    monkeypatch.chdir(tmp_path)
+    with socket.socket(socket.AF_UNIX) as listener:
+        make: dict[str, Callable[[], object]] = {
+            "pipe": lambda: os.mkfifo(there),
+            "folder": there.mkdir,
+            "device": lambda: there.symlink_to("/dev/zero"),
+            "socket": lambda: listener.bind(there.name),
+        }
+        make[kind]()
+
+        with pytest.raises(BundleUnusable, match=r"report\.json (is not a regular|cannot be read)"):
+            bundle.read(tmp_path, ("report.json",))

@@ -27,6 +27,13 @@ JOB, RECEIPT, CID = "the-job", "sha256:ab", "QmReport"
             "Its report was published as QmReport: nobody can call that back.",
         ),
         (
+            Purged(job_id=JOB, erased=1, perhaps=True),
+            RECEIPT,
+            "The texts of job the-job are erased (1 of them). Its receipt sha256:ab stays. "
+            "Its report may have been published as QmReport: "
+            "an upload of it was under way or had been tried.",
+        ),
+        (
             Purged(job_id=JOB, before=1767216600.9),
             RECEIPT,
             "The texts of job the-job were erased at 2025-12-31 21:30:00 UTC already. "
@@ -39,3 +46,13 @@ def test_a_purge_says_what_is_gone_and_what_is_not(
 ) -> None:
     """Figures, the receipt, and what is beyond reach."""
     assert told == Purge(purged=purged, receipt=receipt, cid=CID).told()
+
+
+def test_a_purge_says_who_else_has_the_answer() -> None:
+    """The next step of a chain has it in a request of its own, which no purge of this job finds."""
+    told = Purge(purged=Purged(job_id=JOB, erased=4), receipt=None, cid=None, handed_on=True).told()
+
+    assert told.endswith(
+        "What it set off (the next step of a chain, a chord, a callback) was given its answer and "
+        "keeps it: purge those jobs too."
+    )

@@ -124,7 +124,7 @@ def test_waves_are_those_of_the_policy(policy: str, texts: str, sizes: list[int]
     ("parts", "reason"),
     [
         ({"samples": [*SAMPLES[1:]]}, "the samples do not count from 0"),
-        ({"samples": [SAMPLES[0], SAMPLES[0]]}, "the samples do not count from 0"),
+        ({"samples": SAMPLES[::-1]}, "the samples do not count from 0"),
         ({"samples": [{"index": 0, "text": TEXTS[0]}]}, "KeyError: 'finish_reason'"),
         ({"samples": [{"index": 0, "finish_reason": "stop"}]}, "KeyError: 'text'"),
         ({"companion": {"sampler": {**SAMPLER, "warmth": 1}}}, "unknown settings: warmth"),
@@ -134,6 +134,10 @@ def test_waves_are_those_of_the_policy(policy: str, texts: str, sizes: list[int]
         ({"metadata": {**METADATA, "prompt": {}}}, "either a text or a list of messages"),
         ({"metadata": {**METADATA, "policy": "magic"}}, "magic"),
         ({"metadata": {**METADATA, "agreement": {"type": "magic"}}}, "magic"),
+        ({"metadata": {**METADATA, "v": 2}}, "metadata.json is of version '2'; only version 1 is"),
+        ({"metadata": {**METADATA, "v": True}}, "metadata.json is of version 'True'"),
+        ({"metadata": {**METADATA, "v": "1" * 99}}, f"version '{'1' * 40}'; only version 1"),
+        ({"metadata": {"policy": "fixed:5"}}, "KeyError: 'v'"),
     ],
 )
 def test_what_cannot_be_run_again_is_refused(
