@@ -70,7 +70,9 @@ def show(job_id: JobId) -> None:
     for name in Receipt.__dataclass_fields__:
         typer.echo(f"{name:<18} {getattr(receipt, name)}")
     typer.echo(f"{'receipt':<18} {receipt.digest}")
-    if place is None:
+    if exporting.SIGNATURE not in given:
+        typer.echo(f"{'log':<18} not signed: issued by an earlier version")
+    elif place is None:
         typer.echo(f"{'log':<18} signed, not yet logged")
     else:
         typer.echo(f"{'log':<18} leaf {place.index} of {place.log.origin}")
@@ -204,11 +206,20 @@ def succeed_log(
 def adopt(
     worker: Worker,
     reason: Annotated[str, typer.Option(help="Why, for whoever reads the log.")],
+    log: Annotated[
+        str | None,
+        typer.Option(
+            help="One of its logs, by origin or id; else all that its key folder does not name."
+        ),
+    ] = None,
 ) -> None:
     """Log, with the operator's key, what a worker that is gone for good has signed."""
     client = wiring.client()
-    for closed in succession.adopt(client.settings, client.ledger, worker, reason=reason):
+    done = succession.adopt(client.settings, client.ledger, worker, reason=reason, log=log)
+    for closed in done:
         typer.echo(f"{closed.predecessor} is closed by {closed.origin}, {closed.leaves} leaves.")
+    if not done:
+        typer.echo(f"No log of {worker} is left to be closed.")
 
 
 def _waiting(tx: Transaction, job_id: str) -> list[VerdictEntry]:

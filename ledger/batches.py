@@ -51,7 +51,7 @@ _ADD_LEAVES = tables.both(lambda insert: insert(log_leaves))
 _ADD_BATCH = sa.insert(batches)
 _PLACE_ENTRY = (
     sa.update(log_entries)
-    .where(log_entries.c.digest == sa.bindparam("the_entry"))
+    .where(log_entries.c.digest == sa.bindparam("the_entry"), log_entries.c.leaf_index.is_(None))
     .values(leaf_index=sa.bindparam("the_leaf", type_=sa.BigInteger))
 )
 _FINISH = (

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from ledger import bodies, tables
-from ledger.log_tables import cosignatures, key_revocations, log_entries
-from ledger.log_values import EntryRow
+from ledger.log_tables import cosignatures, key_revocations, log_entries, log_leaves, logs
+from ledger.log_values import EntryRow, Leaf, LogRow, LogState
 from ledger.transaction import Transaction
 
 _THE_LOG: sa.BindParameter[int] = sa.bindparam("the_log", type_=sa.BigInteger)
@@ -27,10 +27,36 @@ _OF_TYPE = (
     .where(log_entries.c.log == _THE_LOG, log_entries.c.type == sa.bindparam("the_type"))
     .order_by(log_entries.c.created_at, log_entries.c.digest)
 )
+OF_ONE_LOG = "key-handover"
+"""The type of entries that speak of the log that they are queued for, and of no other."""
+
 _MOVE = (
     sa.update(log_entries)
-    .where(log_entries.c.log == sa.bindparam("old_log"), log_entries.c.leaf_index.is_(None))
+    .where(
+        log_entries.c.log == sa.bindparam("old_log"),
+        log_entries.c.leaf_index.is_(None),
+        log_entries.c.type != OF_ONE_LOG,
+    )
     .values(log=sa.bindparam("new_log", type_=sa.BigInteger))
+)
+_elsewhere, _other_log = log_leaves.alias("elsewhere"), logs.alias("other_log")
+_ORPHANS = (
+    sa.select(log_leaves.c.type, log_leaves.c.hash, log_leaves.c.entry)
+    .where(
+        log_leaves.c.log == _THE_LOG,
+        log_leaves.c.index >= sa.bindparam("from_index", type_=sa.BigInteger),
+        log_leaves.c.entry.is_not(None),
+        log_leaves.c.type != OF_ONE_LOG,
+        ~sa.exists().where(
+            _elsewhere.c.entry == log_leaves.c.entry,
+            _elsewhere.c.log != log_leaves.c.log,
+            _elsewhere.c.log == _other_log.c.number,
+            (_elsewhere.c.index < _other_log.c.sealed_size)
+            | (_other_log.c.state == LogState.OPEN.value),
+        ),
+    )
+    .order_by(log_leaves.c.index)
+    .limit(sa.bindparam("at_most", type_=sa.Integer))
 )
 _COSIGN = tables.both(
     lambda insert: insert(cosignatures).on_conflict_do_nothing(
@@ -96,8 +122,14 @@ def of_type(tx: Transaction, log: int, kind: str) -> list[EntryRow]:
 
 
 def move(tx: Transaction, *, old_log: int, new_log: int) -> None:
-    """Give the entries without a place to another log."""
+    """Give the entries without a place to another log, but for those of the log's own key."""
     tx.execute(_MOVE, {"old_log": old_log, "new_log": new_log})
+
+
+def orphans(tx: Transaction, log: LogRow, limit: int) -> list[Leaf]:
+    """The entries whose batch was begun and is never sealed, as `receipts.orphans`."""
+    asked = {"the_log": log.number, "from_index": log.sealed_size, "at_most": limit}
+    return [Leaf(**row) for row in tx.rows(_ORPHANS, asked)]
 
 
 def add_cosignature(

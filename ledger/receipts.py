@@ -11,7 +11,8 @@ import sqlalchemy as sa
 
 from ledger import bodies, tables
 from ledger.errors import BodyMismatch
-from ledger.log_values import ReceiptRow
+from ledger.log_tables import log_leaves, logs
+from ledger.log_values import Leaf, LogRow, LogState, ReceiptRow
 from ledger.tables import receipts
 from ledger.transaction import Transaction
 
@@ -35,6 +36,28 @@ _MOVE = (
     .where(receipts.c.log == sa.bindparam("old_log"), receipts.c.leaf_index.is_(None))
     .values(log=sa.bindparam("new_log", type_=sa.BigInteger))
     .returning(receipts.c.job_id)
+)
+_WAITING = sa.select(sa.func.count()).where(
+    receipts.c.leaf_index.is_(None),
+    receipts.c.log == sa.bindparam("the_log", type_=sa.BigInteger),
+)
+_elsewhere, _other_log = log_leaves.alias("elsewhere"), logs.alias("other_log")
+_ORPHANS = (
+    sa.select(log_leaves.c.type, log_leaves.c.hash, log_leaves.c.job_id)
+    .where(
+        log_leaves.c.log == sa.bindparam("the_log", type_=sa.BigInteger),
+        log_leaves.c.index >= sa.bindparam("from_index", type_=sa.BigInteger),
+        log_leaves.c.job_id.is_not(None),
+        ~sa.exists().where(
+            _elsewhere.c.job_id == log_leaves.c.job_id,
+            _elsewhere.c.log != log_leaves.c.log,
+            _elsewhere.c.log == _other_log.c.number,
+            (_elsewhere.c.index < _other_log.c.sealed_size)
+            | (_other_log.c.state == LogState.OPEN.value),
+        ),
+    )
+    .order_by(log_leaves.c.index)
+    .limit(sa.bindparam("at_most", type_=sa.Integer))
 )
 
 
@@ -67,6 +90,20 @@ def place(tx: Transaction, places: Mapping[str, int]) -> None:
 def move(tx: Transaction, *, old_log: int, new_log: int) -> int:
     """Give the receipts without a place to another log; tells how many they were."""
     return len(tx.rows(_MOVE, {"old_log": old_log, "new_log": new_log}))
+
+
+def waiting(tx: Transaction, log: int) -> int:
+    """How many receipts of a log have no place in it yet."""
+    return int(tx.execute(_WAITING, {"the_log": log}).scalar_one())
+
+
+def orphans(tx: Transaction, log: LogRow, limit: int) -> list[Leaf]:
+    """The receipts whose batch was begun and is never sealed, for this log may not grow.
+
+    Those that another log has, or is about to have, are left out.
+    """
+    asked = {"the_log": log.number, "from_index": log.sealed_size, "at_most": limit}
+    return [Leaf(**row) for row in tx.rows(_ORPHANS, asked)]
 
 
 def add(tx: Transaction, receipt: ReceiptRow) -> None:

@@ -49,6 +49,10 @@ _RECEIPT_LEAF = sa.select(log_leaves.c.log, log_leaves.c.index).where(
     log_leaves.c.job_id == sa.bindparam("the_job")
 )
 
+_ENTRY_LEAF = sa.select(log_leaves.c.log, log_leaves.c.index).where(
+    log_leaves.c.entry == sa.bindparam("the_entry")
+)
+
 
 def add_nodes(tx: Transaction, log: int, nodes: Mapping[NodeId, bytes]) -> None:
     """Store what a tree has gained above its leaves."""
@@ -72,6 +76,11 @@ def leaves_of(tx: Transaction, job_id: str) -> list[tuple[int, int]]:
     There is more than one only where a log was given up before the receipt was under a checkpoint.
     """
     return [(row["log"], row["index"]) for row in tx.rows(_RECEIPT_LEAF, {"the_job": job_id})]
+
+
+def leaves_of_entry(tx: Transaction, digest: str) -> list[tuple[int, int]]:
+    """The logs and the indexes in them of an entry that is no receipt; looks at every leaf."""
+    return [(row["log"], row["index"]) for row in tx.rows(_ENTRY_LEAF, {"the_entry": digest})]
 
 
 def nodes(tx: Transaction, log: int, wanted: Iterable[NodeId]) -> dict[NodeId, bytes]:

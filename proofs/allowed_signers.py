@@ -55,6 +55,17 @@ class AllowedSigners:
             and line.refusal(namespace, at) is None
         )
 
+    def keys_lasting(self, principal: str, namespace: str, *, until: int) -> tuple[PublicKey, ...]:
+        """Return those of `keys` whose time is not over at `until`, whenever it begins."""
+        return tuple(
+            line.key
+            for line in self.lines
+            if line.key is not None
+            and matches_list(principal, line.principals)
+            and line.refusal(namespace, None) is None
+            and (line.valid_before is None or until <= line.valid_before)
+        )
+
     def require(
         self, key: PublicKey, *, principal: str, namespace: str, at: int | None = None
     ) -> None:

@@ -24,7 +24,9 @@ MAX_KEYS = 10_000
 
 _LONGEST_SAFE_INTEGER = len(str(-MAX_SAFE_INTEGER))
 _SHORTEST_MEMBER = len('"":0')
-_TEXT = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"(\s*+:)?', re.DOTALL)
+# A string, and whether it is a key. One without an end takes all that follows: what was looked at
+# once is never looked at again.
+_TEXT = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"(\s*+:)?|\\?\Z)', re.DOTALL)
 
 
 def canonical(value: object) -> bytes:

@@ -35,6 +35,8 @@ ProofError
 │   └── IpfsAnswerInvalid   its answer is not a node's
 ├── EncryptionFailed   bytes that could not be encrypted or decrypted
 │   └── RecipientInvalid    not a key that can be encrypted to
+├── FileUnreadable     a file that the command line was given cannot be read
+├── FileTooLarge       it has more bytes than its kind can have
 ├── ExtraMissing       an optional package that is needed for this is not installed
 └── CheckFailed        well-formed, but not what the receipt vouches for
 """
@@ -136,6 +138,20 @@ class TlogProofInvalid(ProofError):
 
     code = "TLOG_PROOF_INVALID"
     http_status = 400
+
+
+class FileUnreadable(ProofError):
+    """A file that the command line was given cannot be opened or read."""
+
+    code = "FILE_UNREADABLE"
+    http_status = 400
+
+
+class FileTooLarge(ProofError):
+    """A file that the command line was given has more bytes than its kind can have."""
+
+    code = "FILE_TOO_LARGE"
+    http_status = 413
 
 
 class CheckFailed(ProofError):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from proofs.allowed_signers import AllowedSigners
 from proofs.checkpoint import Checkpoint, is_signed_by
-from proofs.errors import CheckFailed, ProofError, QuorumMissing
+from proofs.errors import CheckFailed, ProofError
 from proofs.keys import PublicKey
 from proofs.merkle import verify_inclusion
 from proofs.note import Note
@@ -73,14 +73,23 @@ def check_inclusion(place: Place, leaf: bytes) -> None:
     )
 
 
-def signers_of(place: Place, worker_name: str, trust: Trust) -> tuple[PublicKey, ...]:
+def signers_of(place: Place, worker_name: str, trust: Trust, *, at: int) -> tuple[PublicKey, ...]:
     """Return the keys that have signed the checkpoint of a worker's log and may.
 
-    A checkpoint holds no time that could be held against the times in which a key is allowed.
+    A checkpoint holds no time, but it was signed after its leaf was written: a key whose time was
+    over by then has signed nothing that counts. One whose time began later may well have, after a
+    change of keys.
+
+    Args:
+        place: What the proof file claims.
+        worker_name: Whose log it has to be.
+        trust: Whom to believe.
+        at: When the leaf says it was written, in seconds since 1970.
 
     Raises:
         OriginInvalid: The checkpoint is not of a log of this form.
-        CheckFailed: The log is another worker's, or none of the worker's keys has signed.
+        CheckFailed: The log is another worker's, or none of the worker's keys has signed, or only
+            such as could no longer be used.
         SignatureInvalid: A signature is said to be of such a key and does not verify.
     """
     origin = place.checkpoint.origin
@@ -89,17 +98,25 @@ def signers_of(place: Place, worker_name: str, trust: Trust) -> tuple[PublicKey,
             f"the checkpoint is of {origin}, which is not a log of {worker_name}",
             action="Ask for a proof from a log of the worker that the receipt names.",
         )
-    keys = trust.allowed.keys(worker_name, BATCH_NAMESPACE)
+    keys = tuple(dict.fromkeys(trust.allowed.keys(worker_name, BATCH_NAMESPACE)))
     if not keys:
         raise _failed(
             f"the allowed signers hold no key of {worker_name} for {BATCH_NAMESPACE}",
             action=f'Add a line: {worker_name} namespaces="{BATCH_NAMESPACE}" and the key.',
         )
-    signers = tuple(key for key in dict.fromkeys(keys) if is_signed_by(place.note, key))
-    if not signers:
+    signed = tuple(key for key in keys if is_signed_by(place.note, key))
+    if not signed:
         raise _failed(
             f"the checkpoint of {origin} is not signed by any key of {worker_name}: {_named(keys)}",
             action="Compare the allowed signers with the keys that the worker has published.",
+        )
+    lasting = trust.allowed.keys_lasting(worker_name, BATCH_NAMESPACE, until=at)
+    signers = tuple(key for key in signed if key in lasting)
+    if not signers:
+        raise _failed(
+            f"the checkpoint of {origin} is signed by {_named(signed)} alone, which was no longer"
+            " valid when its leaf was written",
+            action="Ask for a proof against a checkpoint that the worker's later key has signed.",
         )
     return signers
 
@@ -121,24 +138,26 @@ def check_key(key: PublicKey, place: Place | None, revocations: Sequence[Revocat
     _check_standing(key, place, found)
 
 
-def check_signers(signers: Sequence[PublicKey], place: Place, trust: Trust) -> None:
+def check_signers(
+    signers: Sequence[PublicKey], place: Place, revocations: Sequence[Revocation]
+) -> None:
     """Require one signer of a checkpoint whose signature counts.
 
-    A revoked key's does if the leaf is one that the revocation leaves standing, and if the
-    checkpoint is the one that the revocation names, or an earlier one that witnesses have seen.
+    A revoked key's does if the leaf is one that the revocation leaves standing, and the checkpoint
+    exactly the one that it names. An earlier one might be a fork: who has the key can sign any, and
+    get witnesses to sign a log that they have not seen before.
 
     Raises:
         CheckFailed: All signers are revoked, and the checkpoint or the leaf is another one.
-        QuorumMissing: The checkpoint is an earlier one, and too few witnesses have cosigned it.
     """
-    revoked = {revocation.public_key for revocation in trust.revocations}
+    revoked = {revocation.public_key for revocation in revocations}
     if any(key not in revoked for key in signers):
         return
     refusals: list[ProofError] = []
     for key in signers:
         try:
-            _check_revoked_signer(key, place, trust)
-        except (CheckFailed, QuorumMissing) as exc:
+            _check_revoked_signer(key, place, revocations)
+        except CheckFailed as exc:
             refusals.append(exc)
         else:
             return
@@ -162,53 +181,49 @@ def check_quorum(place: Place | None, policy: Policy) -> str:
     return "cosigned by " + (", ".join(policy.check(place.note)) or "none, and none is asked for")
 
 
-def _check_revoked_signer(key: PublicKey, place: Place, trust: Trust) -> None:
-    known = [revocation for revocation in trust.revocations if revocation.public_key == key]
+def _check_revoked_signer(key: PublicKey, place: Place, revocations: Sequence[Revocation]) -> None:
+    known = [revocation for revocation in revocations if revocation.public_key == key]
+    size, root, origin = place.checkpoint.size, place.checkpoint.root, place.checkpoint.origin
     named = _check_standing(key, place, known)
-    size, origin = place.checkpoint.size, place.checkpoint.origin
-    if size > named.tree_size:
+    if size != named[0].tree_size:
         raise _revoked(
             key,
-            f"it vouches for {origin} up to {named.tree_size} leaves, and the checkpoint counts"
-            f" {size}",
-            action=f"Ask for a proof against the checkpoint of {named.tree_size} leaves.",
+            f"it vouches for {origin} at {named[0].tree_size} leaves alone, and the checkpoint"
+            f" counts {size}",
+            action=f"Ask for a proof against the checkpoint of {named[0].tree_size} leaves.",
         )
-    if size == named.tree_size:
-        if place.checkpoint.root != named.root:
-            raise _revoked(
-                key,
-                f"the revocation names the root {named.root.hex()} of {origin} at {size} leaves,"
-                f" and the checkpoint has {place.checkpoint.root.hex()}",
-            )
-        return
-    if trust.policy is None or trust.policy.quorum == NO_QUORUM:
+    # Two that name one size and different roots leave nothing standing: one of them is wrong.
+    for other in (one.root for one in named if one.root != root):
         raise _revoked(
             key,
-            f"the checkpoint of {size} leaves is earlier than the {named.tree_size} that the"
-            " revocation names, and no policy says which witnesses must have seen it",
-            action="Give a policy, or a proof against the checkpoint that the revocation names.",
+            f"the revocation names the root {other.hex()} of {origin} at {size} leaves,"
+            f" and the checkpoint has {root.hex()}",
         )
-    trust.policy.check(place.note)
 
 
-def _check_standing(key: PublicKey, place: Place, found: Sequence[Revocation]) -> Revocation:
-    """Return the revocation of this log if it leaves this leaf standing."""
+def _check_standing(
+    key: PublicKey, place: Place, found: Sequence[Revocation]
+) -> tuple[Revocation, ...]:
+    """Return the revocations of this log that leave the least, if this leaf stands with them."""
     origin, index = place.checkpoint.origin, place.proof.index
     here = [revocation for revocation in found if revocation.origin == origin]
     if not here:
-        raise _revoked(key, f"no leaf of {origin} is left standing")
-    # Of several, the one that leaves the least: each of them was said by someone believed.
-    named = min(here, key=lambda revocation: revocation.tree_size)
-    if index >= named.tree_size:
-        raise _revoked(
-            key, f"of {origin} the leaves before {named.tree_size} are left standing, not {index}"
-        )
-    return named
+        raise _revoked(key, f"no leaf of {_shown(origin)} is left standing")
+    # Of several, those that leave the least: each of them was said by someone believed.
+    least = min(revocation.tree_size for revocation in here)
+    if index >= least:
+        raise _revoked(key, f"of {origin} the leaves before {least} are left standing, not {index}")
+    return tuple(revocation for revocation in here if revocation.tree_size == least)
 
 
 def _named(keys: Sequence[PublicKey]) -> str:
     shown = ", ".join(key.fingerprint for key in keys[:8])
     return shown if len(keys) <= 8 else f"{shown} and {len(keys) - 8} more"
+
+
+def _shown(origin: str) -> str:
+    # Nobody may have looked at it yet.
+    return origin if origin.isprintable() else ascii(origin[:80])
 
 
 def _revoked(

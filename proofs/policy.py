@@ -88,7 +88,7 @@ class Policy:
         checkpoint = Checkpoint.from_note(note)
         if self.logs and not self._is_listed(note, checkpoint):
             raise LogUnlisted(
-                f"no log of the policy has signed the checkpoint of {checkpoint.origin}",
+                f"no log of the policy has signed the checkpoint of {checkpoint.origin[:80]!a}",
                 suggested_action="Add the log's key to the policy if you trust it.",
                 details={"origin": checkpoint.origin, "listed": [log.name for log in self.logs]},
             )

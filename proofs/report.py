@@ -193,7 +193,8 @@ def check_sample_digests(document: Mapping[str, object]) -> int:
         How many texts were compared; samples without a text are not.
 
     Raises:
-        ReportInvalid: A sample without an index or a digest, or a text with another digest.
+        ReportInvalid: A sample without an index or a digest, an index that is given twice, or a
+            text with another digest.
     """
     companion = document["companion"]
     recorded = companion.get("samples") if isinstance(companion, dict) else None
@@ -204,10 +205,17 @@ def check_sample_digests(document: Mapping[str, object]) -> int:
         )
     digests: dict[int, object] = {}
     for entry in recorded:
-        digests[_index(entry)] = entry.get("digest") if isinstance(entry, dict) else None
+        index = _index(entry)
+        if index in digests:
+            raise _invalid(f"the companion holds sample {index} twice", field="samples")
+        digests[index] = entry.get("digest") if isinstance(entry, dict) else None
     compared = 0
+    seen: set[int] = set()
     for sample in samples:
         index = _index(sample)
+        if index in seen:
+            raise _invalid(f"the report holds sample {index} twice", field="samples")
+        seen.add(index)
         text = sample.get("text") if isinstance(sample, dict) else None
         if not isinstance(text, str):
             continue

@@ -7,14 +7,18 @@ vouches for, and then these; the same numbers stand in its results.
    sign as the receipt's worker at the receipt's time.
 9. The proof file and the checkpoint in it have their form.
 10. The receipt is the leaf at the proof's index under the checkpoint's root.
-11. The checkpoint is of a log of the receipt's worker and is signed by a key that may sign for it.
-12. No key relied on is revoked, except where the revocation leaves this leaf standing.
+11. The checkpoint is of a log of the receipt's worker and is signed by a key that may sign for it
+    and whose time was not over at the receipt's.
+12. No key relied on is revoked, except where the revocation leaves this leaf standing; a checkpoint
+    that only revoked keys have signed is exactly the one that the revocation names.
 13. The witnesses that the policy asks for have cosigned the checkpoint.
-14. The verdict is about this receipt, and stands in a log of the same worker as steps 9 to 13 ask.
+14. The verdict is about this receipt, and stands in a log of the same worker as steps 9 to 13 ask;
+    a corrected answer that was given is the one that it names.
 
 A receipt whose proof was not given is signed and not yet known to be logged; that refutes nothing,
 unless a policy asks for witnesses. What none of this shows: that the model really ran, that the
-worker's clock was right, or that no job was left out before it was logged.
+worker's clock was right, that no job was left out before it was logged, or that no later verdict
+was kept back.
 """
 
 from __future__ import annotations
@@ -23,8 +27,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from proofs import logged, sshsig
-from proofs.entry import VerdictEntry, parse_entry, type_of
+from proofs import judged, logged, sshsig
+from proofs.entry import VerdictEntry
 from proofs.errors import CheckFailed, ProofError
 from proofs.keys import PublicKey
 from proofs.logged import Place, Trust
@@ -46,6 +50,7 @@ class Material:
         output: The answer, exactly.
         verdict: What a person decided, the entry's exact bytes.
         verdict_proof: The verdict's proof file.
+        corrected: The answer that the verdict corrects it to, exactly.
     """
 
     signature: bytes | None = None
@@ -56,6 +61,7 @@ class Material:
     output: bytes | None = None
     verdict: bytes | None = None
     verdict_proof: bytes | None = None
+    corrected: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +145,7 @@ def _signature(case: _Case) -> str:
         key,
         principal=case.receipt.worker_ens,
         namespace=sshsig.RECEIPT_NAMESPACE,
-        at=int(datetime.fromisoformat(case.receipt.timestamp).timestamp()),
+        at=_seconds(case.receipt.timestamp),
     )
     case.key = key
     return f"by {key.fingerprint} as {case.receipt.worker_ens}"
@@ -160,7 +166,8 @@ def _inclusion(case: _Case) -> str:
 
 def _checkpoint(case: _Case) -> str:
     place = _place(case)
-    case.signers = logged.signers_of(place, case.receipt.worker_ens, case.trust)
+    written = _seconds(case.receipt.timestamp)
+    case.signers = logged.signers_of(place, case.receipt.worker_ens, case.trust, at=written)
     shown = " and ".join(key.fingerprint for key in case.signers)
     return f"of {place.checkpoint.origin}, signed by {shown}"
 
@@ -173,7 +180,7 @@ def _revocation(case: _Case) -> str:
     if case.key is not None:
         logged.check_key(case.key, case.place, case.trust.revocations)
     if case.place is not None and case.signers:
-        logged.check_signers(case.signers, case.place, case.trust)
+        logged.check_signers(case.signers, case.place, case.trust.revocations)
     return f"none of {len(case.trust.revocations)} stands against this"
 
 
@@ -186,31 +193,25 @@ def _witnesses(case: _Case) -> str:
 
 
 def _verdict(case: _Case) -> str:
-    if case.material.verdict is None and case.material.verdict_proof is None:
+    given = case.material
+    if given.verdict is None and given.verdict_proof is None and given.corrected is None:
         raise _Skipped("no verdict was given")
-    if case.material.verdict is None or case.material.verdict_proof is None:
-        lacking = "verdict" if case.material.verdict is None else "proof of the verdict"
+    if given.verdict is None or given.verdict_proof is None:
+        lacking = "verdict" if given.verdict is None else "proof of the verdict"
         raise CheckFailed(
             f"there is no {lacking}",
             suggested_action="Ask for both: nothing but its log vouches for a verdict.",
         )
-    entry = parse_entry(case.material.verdict)
-    if not isinstance(entry, VerdictEntry):
-        raise CheckFailed(
-            f"what was given as a verdict is a {type_of(entry)}",
-            suggested_action="Give the entry that says what a person decided.",
-        )
-    if entry.receipt != case.receipt.digest:
-        raise CheckFailed(
-            f"the verdict is about the receipt {entry.receipt}, not {case.receipt.digest}",
-            suggested_action="Give the verdict that belongs to this receipt.",
-        )
-    place = logged.read_place(case.material.verdict_proof)
+    entry = judged.read_verdict(given.verdict, case.receipt)
+    place = logged.read_place(given.verdict_proof)
     logged.check_inclusion(place, entry.leaf_hash)
-    signers = logged.signers_of(place, case.receipt.worker_ens, case.trust)
-    logged.check_signers(signers, place, case.trust)
+    decided = _seconds(entry.timestamp)
+    signers = logged.signers_of(place, case.receipt.worker_ens, case.trust, at=decided)
+    logged.check_signers(signers, place, case.trust.revocations)
     if case.trust.policy is not None:
         logged.check_quorum(place, case.trust.policy)
+    if given.corrected is not None:
+        judged.check_corrected(entry, given.corrected, given.report)
     case.verdict = entry
     return f"{entry.verdict} by a person, leaf {place.proof.index} of {place.checkpoint.origin}"
 
@@ -238,8 +239,14 @@ def _refuted(step: Step) -> str:
 
 
 def _verified(case: _Case) -> str:
-    judged = "" if case.verdict is None else f" {case.verdict.verdict} by a person,"
+    judgement = "" if case.verdict is None else f" {case.verdict.verdict} by a person,"
     if case.place is None:
-        return f"verified: answered by the model,{judged} signed, not yet logged"
-    index, origin = case.place.proof.index, case.place.checkpoint.origin
-    return f"verified: answered by the model,{judged} logged as leaf {index} of {origin}"
+        found = "signed, not yet logged"
+    else:
+        found = f"logged as leaf {case.place.proof.index} of {case.place.checkpoint.origin}"
+    name = case.receipt.worker_ens
+    return f"verified: answered by the model,{judgement} {found}; by {name}"
+
+
+def _seconds(timestamp: str) -> int:
+    return int(datetime.fromisoformat(timestamp).timestamp())

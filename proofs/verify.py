@@ -6,14 +6,16 @@
 2. `report_hash` is the digest of the report's bytes.
 3. `ipfs_cid` is the CID of the report's bytes, under the profile its form tells, compared as bytes;
    where the report says that it is encrypted, it is the CID of the ciphertext's bytes.
-4. The report is strict JSON of version 1, is about the receipt's job, and its confidence gives the
+4. The report is strict JSON of version 1, is about the receipt's job and, where its request names
+   one, the receipt's model; its companion counts `k_samples` samples, and its confidence gives the
    receipt's `confidence_score`.
 5. `input_hash` is the digest of the request: of the caller's file, where one is given, in the form
    that the ledger holds (`proofs.request`), and of the RFC 8785 form of the report's `request`,
    where a report is given. Where the report has a salt, it is the digest under that salt.
 6. `output_hash` is the digest of the answer: of the file's bytes, and of the report's `answer`;
    under the salt, where the report has one.
-7. Every sample text in the report has the digest its companion holds for it.
+7. Every sample text in the report has the digest its companion holds for it, and no sample is held
+   twice.
 
 A step without anything to compare is skipped and says what was missing. What this does not show:
 who issued the receipt, that it was logged, that the model really ran, or that the clock was right.
@@ -29,8 +31,9 @@ from proofs.canonical import canonical
 from proofs.cid import cid, cid_bytes, profile_of
 from proofs.errors import CheckFailed, ProofError, ReportInvalid
 from proofs.hashing import salted_digest, sha256_digest
-from proofs.receipt import Receipt, confidence_score
+from proofs.receipt import Receipt
 from proofs.report import check_sample_digests, encryption_of, parse_report, salt_of
+from proofs.reported import check_report
 from proofs.request import is_sensitive, request_bytes
 
 
@@ -164,24 +167,7 @@ def _encryption(report: bytes) -> str | None:
 
 
 def _report_content(receipt: Receipt, evidence: _Evidence) -> str:
-    document = parse_report(_report_bytes(evidence))
-    if document["job_id"] != receipt.job_id:
-        raise _failed(f"the receipt is of job {receipt.job_id}, but the report is of another one")
-    companion = document["companion"]
-    confidence = companion.get("confidence") if isinstance(companion, dict) else None
-    if isinstance(confidence, bool) or not isinstance(confidence, int | float):
-        raise ReportInvalid(
-            "companion: it holds no confidence",
-            suggested_action="Ask the issuer for the report as it was stored.",
-            details={"field": "companion"},
-        )
-    score = confidence_score(confidence)
-    if score != receipt.confidence_score:
-        raise _failed(
-            f"confidence_score is {receipt.confidence_score}, but the report's confidence gives"
-            f" {score}"
-        )
-    return f"version 1, of this job, confidence score {score}"
+    return check_report(receipt, parse_report(_report_bytes(evidence)))
 
 
 def _input_hash(receipt: Receipt, evidence: _Evidence) -> str:
@@ -218,8 +204,15 @@ def _compared(
     salt = None if report is None else salt_of(parse_report(report))
     for subject, data in subjects:
         found = sha256_digest(data) if salt is None else salted_digest(data, salt)
-        if found != promised and report is None and is_sensitive(evidence.request or b"{}"):
-            raise _Skipped("the request is sensitive, and no report with its salt was given")
+        if found != promised and report is None:
+            if evidence.request is None:
+                # Nothing here tells whether there was a salt.
+                raise _failed(
+                    f"{field} is {promised}, but {subject} has {found}; or the receipt's hashes are"
+                    " salted and the report, which holds the salt, is missing"
+                )
+            if is_sensitive(evidence.request):
+                raise _Skipped("the request is sensitive, and no report with its salt was given")
         _expect(field, promised, found, f"{subject} has")
     told = " and ".join(subject for subject, _ in subjects)
     return told if salt is None else f"{told}, salted"

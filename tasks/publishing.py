@@ -1,6 +1,6 @@
 """What was sealed, as files that anybody may read: written once, from the bytes in the ledger.
 
-<receipts_dir>/<log id>/checkpoint                              the newest, replaced as a whole
+<receipts_dir>/<log id>/checkpoint                              the largest, replaced as a whole
                         checkpoints/000000000300                one for each size
                         batches/batch_000000_000003.json, .sig  manifest and its signature
 """
@@ -10,8 +10,11 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from ledger import BatchRow, Ledger, LogRow, batches
+from ledger import BatchRow, Ledger, LogRow, batches, logs
+from proofs.checkpoint import Checkpoint
+from proofs.errors import ProofError
 from proofs.manifest import Manifest
+from proofs.note import Note
 from tasks import durable_files
 from tasks.log_errors import PublishedDiffers
 
@@ -37,6 +40,20 @@ def publish(ledger: Ledger, log: LogRow, folder: Path) -> int:
     return len(waiting)
 
 
+def publish_worker(ledger: Ledger, worker: str, folder: Path) -> None:
+    """Write what is missing of every log of a worker, also of one that has ended.
+
+    What cannot be written of one log is said, and keeps nobody from the next.
+    """
+    with ledger.read() as tx:
+        rows = logs.of_worker(tx, worker)
+    for log in rows:
+        try:
+            publish(ledger, log, folder)
+        except (PublishedDiffers, OSError) as error:
+            logger.warning("%s is not published: %s", log.origin, error)
+
+
 def names(batch: BatchRow) -> dict[str, bytes]:
     """The files of a sealed batch, by their names within the log's folder."""
     assert batch.manifest is not None
@@ -59,4 +76,13 @@ def _publish_one(place: Path, batch: BatchRow) -> None:
                 details={"path": str(place / name), "batch": batch.number},
             )
     assert batch.checkpoint is not None
-    durable_files.replace(place / "checkpoint", batch.checkpoint)
+    if _size(place / "checkpoint") < batch.first_index + batch.count:
+        durable_files.replace(place / "checkpoint", batch.checkpoint)
+
+
+def _size(file: Path) -> int:
+    """The size of the newest head that was published: a ledger that was restored has an older."""
+    try:
+        return Checkpoint.from_note(Note.parse(file.read_bytes())).size
+    except (FileNotFoundError, ProofError):
+        return 0

@@ -47,7 +47,12 @@ def signature(tx: Transaction, job_id: str) -> bytes | None:
 
 def place(tx: Transaction, job_id: str) -> Place | None:
     """Where a job's receipt is logged; None while it is not under a checkpoint."""
-    for log_number, index in trees.leaves_of(tx, job_id):
+    return _sealed(tx, trees.leaves_of(tx, job_id))
+
+
+def _sealed(tx: Transaction, places: Sequence[tuple[int, int]]) -> Place | None:
+    """The first of these leaves, by log and index, that is under a checkpoint."""
+    for log_number, index in places:
         batch = batches.of_leaf(tx, log_number, index)
         log = logs.get(tx, log_number)
         if batch is not None and log is not None:
@@ -62,14 +67,16 @@ def proof(tx: Transaction, job_id: str) -> bytes | None:
 
 
 def entry_proof(tx: Transaction, entry: EntryRow) -> bytes | None:
-    """The proof of an entry that is no receipt."""
+    """The proof of an entry that is no receipt; None while it is not under a checkpoint."""
     if entry.leaf_index is None:
         return None
-    batch = batches.of_leaf(tx, entry.log, entry.leaf_index)
+    places = [(entry.log, entry.leaf_index)]
     log = logs.get(tx, entry.log)
-    if batch is None or log is None:
-        return None
-    return _proof(tx, Place(log=log, index=entry.leaf_index, batch=batch))
+    if log is not None and log.state != LogState.OPEN and entry.leaf_index >= log.sealed_size:
+        # Its batch was never signed: it may have been logged in the log that took over.
+        places = trees.leaves_of_entry(tx, entry.digest)
+    found = _sealed(tx, places)
+    return None if found is None else _proof(tx, found)
 
 
 def checkpoint(tx: Transaction, job_id: str) -> bytes | None:
@@ -122,11 +129,17 @@ def _head(tx: Transaction, found: Place) -> tuple[int, bytes]:
 
 
 def _honoured(tx: Transaction, found: Place) -> int | None:
-    """The last size that is honoured of a log whose key is revoked, if the leaf is within it."""
+    """The last size that is honoured of a log whose key is revoked, if the leaf is within it.
+
+    Of several revocations, that of the smallest size, as `proofs.logged` takes it.
+    """
     if found.log.state != LogState.REVOKED:
         return None
-    for data in log_entries.revocations(tx):
-        revocation = Revocation.from_bytes(data)
-        if revocation.origin == found.log.origin and found.index < revocation.tree_size:
-            return revocation.tree_size
-    return None
+    revoked = map(Revocation.from_bytes, log_entries.revocations(tx))
+    sizes = [
+        revocation.tree_size
+        for revocation in revoked
+        if (revocation.key, revocation.origin) == (found.log.key, found.log.origin)
+    ]
+    least = min(sizes, default=0)
+    return least if found.index < least else None

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from ledger import Ledger, LogRow, LogState, batches, log_entries, logs, workers
+from ledger import (
+    Ledger,
+    LogRow,
+    LogState,
+    Transaction,
+    batches,
+    log_entries,
+    logs,
+    receipts,
+    trees,
+    workers,
+)
 from proofs import stored_tree, timestamp
 from proofs.revocation import Revocation
 from tasks import sealing
@@ -17,10 +28,13 @@ def revoke(ledger: Ledger, worker: str, *, size: int | None, reason: str) -> Rev
 
     Raises:
         LogNotFound: the worker has no log.
-        LogError: the log has no signed head of that size.
+        LogError: the log has no signed head of that size, or none at all and receipts that would
+            be refused for it, unless the size 0 is asked for.
     """
     with ledger.write() as tx:
         log = _newest(logs.of_worker(tx, worker), worker)
+        if size is None:
+            _require_sealed(tx, log)
         honoured = log.sealed_size if size is None else size
         batch = batches.of_leaf(tx, log.number, honoured - 1) if honoured else None
         ends = honoured if batch is None else batch.first_index + batch.count
@@ -50,3 +64,20 @@ def _newest(rows: list[LogRow], worker: str) -> LogRow:
     if not rows:
         raise LogNotFound(f"{worker} has no log.", details={"worker": worker})
     return rows[-1]
+
+
+def _require_sealed(tx: Transaction, log: LogRow) -> None:
+    """Refuse to honour nothing of a log that has receipts, unless somebody says so."""
+    if log.sealed_size:
+        return
+    begun = sum(leaf.job_id is not None for leaf in trees.leaves(tx, log.number, 0, log.size))
+    refused = begun + receipts.waiting(tx, log.number)
+    if refused:
+        raise LogError(
+            f"Nothing of {log.origin} is sealed yet: all of its {refused} receipts would be "
+            "refused.",
+            code="NOTHING_SEALED",
+            suggested_action="Seal first, with `honeyflow receipts seal`; or say --size 0 if none "
+            "of them is to count.",
+            details={"origin": log.origin, "refused": refused},
+        )

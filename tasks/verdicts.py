@@ -15,6 +15,7 @@ from ledger import (
 )
 from proofs import salted_digest, sha256_digest, timestamp
 from proofs.entry import Verdict, VerdictEntry
+from proofs.origin import principal_of
 from proofs.report import parse_report, salt_of
 from tasks.errors import JobUnanswered, RequestInvalid
 from tasks.log_errors import LogNotOpen
@@ -31,7 +32,7 @@ def decide(
     Raises:
         RequestInvalid: a correction without an answer, or an answer without a correction.
         JobUnanswered: the job has no receipt, or its texts were erased.
-        LogNotOpen: no log takes it.
+        LogNotOpen: no log takes it, nor is to take the place of one that would.
     """
     if (verdict is Verdict.CORRECTED) is (output is None):
         raise RequestInvalid(
@@ -50,7 +51,7 @@ def decide(
     )
     log_entries.add(
         tx,
-        log=_open_log(tx, row.log).number,
+        log=_log_for(tx, row.log).number,
         kind=entry.entry_type,
         data=entry.to_bytes(),
         job_id=job.id,
@@ -68,12 +69,28 @@ def _digest(tx: Transaction, job: Job, output: bytes) -> str:
     return sha256_digest(output) if salt is None else salted_digest(output, salt)
 
 
-def _open_log(tx: Transaction, number: int) -> LogRow:
-    """The log of a receipt, or the one that has taken its place."""
-    log = logs.get(tx, number)
-    others = {other.predecessor: other for other in logs.list(tx) if other.predecessor}
-    while log is not None and log.state != LogState.OPEN:
-        log = others.pop(log.origin, None)
-    if log is None:
-        raise LogNotOpen("The receipt's log takes no more entries, and no log has its place.")
-    return log
+def _log_for(tx: Transaction, number: int) -> LogRow:
+    """The log that is to say what was decided about a receipt of this one.
+
+    That is the log itself or one that has taken its place, if it grows; else the one of them whose
+    place is still to be taken, with what waits there; else any log of the same name that grows.
+    """
+    every = logs.list(tx)
+    line = [log for log in every if log.number == number]
+    name = principal_of(line[0].origin)
+    for log in line:
+        line += [one for one in every if one.predecessor == log.origin and one not in line]
+    succeeded = {log.predecessor for log in every}
+    for choice in (
+        [log for log in line if log.state == LogState.OPEN],
+        [log for log in line if log.state != LogState.CLOSED and log.origin not in succeeded],
+        [log for log in every if log.state == LogState.OPEN and principal_of(log.origin) == name],
+    ):
+        if choice:
+            return choice[-1]
+    raise LogNotOpen(
+        f"The log of the receipt, {line[0].origin}, is closed, and no log of {name} grows.",
+        suggested_action=f"Start a worker whose worker_ens is {name}, and do this again: its log "
+        "takes what was decided.",
+        details={"origin": line[0].origin, "name": name},
+    )

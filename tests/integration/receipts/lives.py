@@ -27,7 +27,7 @@ from proofs import Receipt, timestamp
 from proofs.cid import cid
 from proofs.entry import EntryType
 from proofs.hashing import sha256_digest
-from tasks import bee_key, rotation, sealing
+from tasks import bee_key, rotation, sealing, succession
 from tasks import settings as settings_module
 from tasks.key_folder import NEXT, path_of
 from tasks.notary import Notary
@@ -160,9 +160,25 @@ def leave_queued(home: Home, wanted: Sequence[str], seed: int) -> None:
         notary.close()
 
 
+def succeed(home: Home, _wanted: Sequence[str], _seed: int) -> None:
+    """Begin a new log in place of the one so far."""
+    with home.open() as ledger:
+        succession.succeed(home.settings, ledger, WORKER, reason="it may not go on")
+
+
+def adopt(home: Home, _wanted: Sequence[str], _seed: int) -> None:
+    """Close the worker's first log with the operator's key, for its process is gone."""
+    with home.open() as ledger:
+        with ledger.write() as tx:
+            for old in sessions.live(tx):
+                sessions.close(tx, old.id, crashed=True, reason="its process is gone")
+            first = logs.of_worker(tx, WORKER)[0]
+        succession.adopt(home.settings, ledger, WORKER, reason="gone", log=first.origin)
+
+
 Deed = Callable[[Home, Sequence[str], int], None]
 DEEDS: dict[str, Deed] = {
-    deed.__name__: deed for deed in (work, hand_over, leave_unsigned, leave_queued)
+    deed.__name__: deed for deed in (work, hand_over, leave_unsigned, leave_queued, succeed, adopt)
 }
 _HANDOVER = EntryType.KEY_HANDOVER
 

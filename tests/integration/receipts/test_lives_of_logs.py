@@ -141,7 +141,7 @@ def test_a_handover_goes_on_from_where_it_was_stopped(
 
     at = {
         "before it is queued": "_queue",
-        "queued": "_seal_all",
+        "queued": "_seal",
         "sealed": "_swap",
     }[stopped]
     if stopped == "queued":
@@ -243,7 +243,7 @@ def test_a_forged_receipt_is_not_adopted(
     other = PrivateKey.generate().public_key.to_openssh()
     unguarded(ledger, "UPDATE logs SET key = :it", {"it": other})
     with pytest.raises(LogUnsound, match="not by the log's"):
-        succession.adopt(settings, ledger, WORKER, reason="gone")
+        succession.adopt(settings, ledger, WORKER, reason="gone", log=notary.origin)
 
 
 def test_a_revoked_key_counts_up_to_a_size(

@@ -154,6 +154,15 @@ def test_keys_are_allowed_up_to_the_limit() -> None:
         parse_json(b"[" + half + b"," + half + b',{"one":0}]')
 
 
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("opening", [b"", b'"a":', b'"'])
+@pytest.mark.parametrize("ending", [b"", b"\\"])
+def test_a_string_without_an_end_is_read_once(opening: bytes, ending: bytes) -> None:
+    """Not again from each of the half a million quotes in it: that would take half an hour."""
+    with pytest.raises(CanonicalError, match="not strict JSON"):
+        parse_json(b"{" + opening + b'"' + b'\\"' * 500_000 + ending)
+
+
 @pytest.mark.parametrize(
     "data", [b'{"b":1,"a":2}', b'{ "a":2}', b'{"a":2}\n', b"1.0", b"-0", b'"\\u0061"', b"1E2"]
 )

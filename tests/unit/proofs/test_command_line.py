@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -14,12 +15,22 @@ import pytest
 import proofs.__main__
 import proofs.verification
 import proofs.verify
-from proofs import canonicalize, check_receipt, parse_json, sha256_digest
+from proofs import (
+    CidProfile,
+    canonicalize,
+    check_receipt,
+    compute_cid,
+    inputs,
+    parse_json,
+    sha256_digest,
+)
 from proofs.__main__ import main
 from proofs.allowed_signers import AllowedSigners
 from proofs.logged import Trust
 from proofs.verification import Material, verify_receipt
+from tests.unit.proofs import examples, issued
 
+ROOT = Path(__file__).parents[3]
 VECTORS = Path(__file__).parents[2] / "vectors" / "proofs"
 RECEIPT = str(VECTORS / "receipt.json")
 
@@ -131,7 +142,8 @@ def test_a_file_that_is_not_there_is_an_error(
     missing = tmp_path / "missing.json"
 
     assert main(["check", str(missing)]) == 1
-    assert capsys.readouterr().err == f"FILE_UNREADABLE: {missing}: No such file or directory\n"
+    told = f"FILE_UNREADABLE: {missing}: No such file or directory\nCheck the name, and"
+    assert capsys.readouterr().err.startswith(told)
 
 
 def test_a_dash_reads_standard_input(
@@ -142,6 +154,111 @@ def test_a_dash_reads_standard_input(
 
     assert main(["hash", "-"]) == 0
     assert capsys.readouterr().out.strip() == sha256_digest(b"{}")
+
+
+def test_bytes_are_hashed_and_named_piece_by_piece(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many there are: nothing of that size has to fit into memory, or is refused."""
+    monkeypatch.setattr(inputs, "_PIECE_BYTES", 300)
+    monkeypatch.setattr(inputs, "read", None)
+    data = bytes(1000)
+    (tmp_path / "file").write_bytes(data)
+    monkeypatch.chdir(tmp_path)
+
+    assert main(["hash", "--raw", "file"]) == 0
+    assert main(["cid", "file", "--profile", CidProfile.UNIXFS_V1_2025]) == 0
+    assert capsys.readouterr().out.split() == [
+        sha256_digest(data),
+        compute_cid(data, CidProfile.UNIXFS_V1_2025),
+    ]
+
+
+@pytest.mark.parametrize("words", [["hash"], ["hash", "--request"], ["check"]])
+def test_what_has_no_end_is_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """No more of it is read than could be used."""
+    assert main([*words, "/dev/zero"]) == 1
+    assert capsys.readouterr().err.startswith("FILE_TOO_LARGE: /dev/zero: ")
+
+
+@pytest.mark.parametrize("words", [["hash", "--raw"], ["hash"], ["cid"], ["check"]])
+def test_what_cannot_be_read_is_an_error(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder, for one."""
+    assert main([*words, str(tmp_path)]) == 1
+    assert capsys.readouterr().err.startswith(f"FILE_UNREADABLE: {tmp_path}: Is a directory\n")
+
+
+def _shell(line: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """What a shell's line gives, in which `$P` is the command."""
+    return subprocess.run(
+        ["sh", "-c", line],
+        cwd=folder,
+        env={"P": f"{sys.executable} -P -m proofs", "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_a_terminal_without_such_characters_is_shown_their_numbers(tmp_path: Path) -> None:
+    """A worker's name may have any."""
+    data = examples.receipt(worker_ens="bée.example").to_bytes()
+    files = {"r.json": data, "r.json.sig": issued.signature(data), "signers": b""}
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    line = "$P verify r.json --allowed-signers signers"
+
+    done = _shell(line, tmp_path, PYTHONIOENCODING="ascii:strict")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.endswith(": the allowed signers name nobody 'b\\xe9e.example'\n")
+    done = _shell(line, tmp_path, PYTHONIOENCODING="utf-8")
+    assert done.stdout.endswith(": the allowed signers name nobody 'bée.example'\n")
+
+
+@pytest.mark.parametrize("words", [["check", RECEIPT], ["hash", "--raw", RECEIPT]])
+def test_a_reader_that_has_gone_away_is_no_fault_to_be_told(words: list[str]) -> None:
+    """As `head` goes; but nobody has seen the result, so it is not a success."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as pipe:
+        done = subprocess.run(
+            [sys.executable, "-m", "proofs", *words],
+            stdout=pipe,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_an_output_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    """Full, or closed."""
+    done = _shell(f"$P check {RECEIPT} > /dev/full", tmp_path)
+    told = "OUTPUT_FAILED: standard output: No space left on device\n"
+    assert (done.returncode, done.stderr) == (1, told)
+    done = _shell(f"$P check {RECEIPT} >&-", tmp_path)
+    assert (done.returncode, done.stderr) == (1, "OUTPUT_FAILED: standard output: it is closed\n")
+    done = _shell("$P hash - <&-", tmp_path)
+    told = "FILE_UNREADABLE: -: standard input is closed\nCheck the name, and who may read it.\n"
+    assert (done.returncode, done.stderr) == (1, told)
+
+
+def test_a_folder_somebody_sent_is_not_searched_for_modules(tmp_path: Path) -> None:
+    """With `-P`, as the pages have it; without it Python would run what lies there."""
+    (tmp_path / "argparse.py").write_text("raise SystemExit('run')", encoding="utf-8")
+
+    assert _shell(f"$P check {RECEIPT}", tmp_path).returncode == 0
+    pages = [*(ROOT / "docs").glob("*.md"), ROOT / "README.md"]
+    lines = [line for page in pages for line in page.read_text(encoding="utf-8").splitlines()]
+    asked = [line for line in lines if re.search(r"-m proofs (check|verify) ", line)]
+    assert len(asked) >= 3
+    assert [line for line in asked if "python -P -m proofs" not in line] == []
 
 
 def test_the_documented_steps_are_the_steps_taken() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 import proofs
 from proofs import errors
+from tests.unit.proofs.signers import needs
 
 
 def test_the_public_names_are_sorted_and_there() -> None:
@@ -41,3 +42,14 @@ def test_every_error_says_what_to_do(kind: type[errors.ProofError]) -> None:
     assert (error.suggested_action, error.details) == ("the action", {"field": "epoch"})
     assert (error.retriable, error.exit_code) == (False, 1)
     assert kind.__name__ in (errors.__doc__ or "")
+
+
+@pytest.mark.parametrize(("ci", "skipped"), [("true", False), ("", True)])
+def test_a_missing_tool_skips_no_test_in_ci(
+    monkeypatch: pytest.MonkeyPatch, ci: str, skipped: bool
+) -> None:
+    """There the test fails: a page whose lines nobody ran is not known to be true."""
+    monkeypatch.setenv("CI", ci)
+
+    assert needs("no-such-tool").args == (skipped,)
+    assert needs("sh").args == (False,)

@@ -153,6 +153,47 @@ def test_step_4_finds_a_report_without_a_confidence(confidence: object) -> None:
     assert _sole_fault(_issued(stored), stored=stored).number == 4
 
 
+@pytest.mark.parametrize("counted", [1, 4, 6])
+def test_step_4_finds_another_number_of_samples(counted: int) -> None:
+    """The receipt's figure is that of the samples which the companion holds."""
+    fault = _sole_fault(_issued(REPORT, k_samples=counted), stored=REPORT)
+
+    assert fault.number == 4
+    assert fault.message.endswith(" but the report's companion has 5")
+
+
+def test_step_4_finds_a_companion_without_samples() -> None:
+    """There is nothing then that the receipt's figure could be of; step 7 lacks them too."""
+    document = json.loads(REPORT)
+    del document["companion"]["samples"]
+    stored = json.dumps(document).encode("utf-8")
+    outcomes = _outcomes(check_receipt(_issued(stored), report=stored))
+
+    assert [number for number, end in outcomes.items() if end is Outcome.FAILED] == [4, 7]
+
+
+@pytest.mark.parametrize(
+    ("model", "told"), [("ot\x1bher", "names 'ot\\x1bher'"), (7, "names none by a text")]
+)
+def test_step_4_finds_another_model_in_the_reports_request(model: object, told: str) -> None:
+    """Hashes that fit both do not make them agree."""
+    request = {**REQUEST, "model": model}
+    stored = _edited(lambda document: document.update(request=request))
+    data = _issued(stored, input_hash=sha256_digest(canonicalize(request)))
+    fault = _sole_fault(data, stored=stored)
+
+    assert fault.number == 4
+    assert fault.message == f"model is queenbee-spine, but the report's request {told}"
+
+
+def test_step_4_asks_for_no_model_where_the_request_names_none() -> None:
+    """A report from elsewhere may be of a request of another form."""
+    stored = _edited(lambda document: document.update(request={"prompt": "L4-L5?"}))
+    data = _issued(stored, input_hash=sha256_digest(canonicalize({"prompt": "L4-L5?"})))
+
+    assert Outcome.FAILED not in _outcomes(check_receipt(data, report=stored)).values()
+
+
 def test_step_5_finds_another_request() -> None:
     """One changed value in the caller's file is enough."""
     other = canonicalize({**REQUEST, "temperature": 0.8})
@@ -164,7 +205,7 @@ def test_step_5_finds_another_request() -> None:
 
 def test_step_5_finds_another_request_in_the_report() -> None:
     """The report's own request counts too."""
-    stored = _edited(lambda document: document.update(request={"model": "other"}))
+    stored = _edited(lambda document: document.update(request={**REQUEST, "prompt": "other"}))
     fault = _sole_fault(_issued(stored), stored=stored)
 
     assert fault.number == 5
@@ -204,6 +245,21 @@ def test_step_7_finds_a_sample_with_another_text() -> None:
 
     assert fault.number == 7
     assert "digest of sample 2" in fault.message
+
+
+@pytest.mark.parametrize(
+    ("holder", "told"), [("companion", "the companion holds"), ("", "the report holds")]
+)
+def test_step_7_finds_a_sample_that_is_held_twice(holder: str, told: str) -> None:
+    """One of two digests would be left out, and one vote counted as two."""
+    document = json.loads(REPORT)
+    held = (document[holder] if holder else document)["samples"]
+    held[3] = held[2]
+    stored = json.dumps(document).encode("utf-8")
+    fault = _sole_fault(_issued(stored), stored=stored)
+
+    assert fault.number == 7
+    assert fault.message == f"samples: {told} sample 2 twice"
 
 
 @pytest.mark.parametrize("samples", [None, {}, [None], [{"index": "0"}]])
@@ -271,6 +327,19 @@ def test_without_the_salt_a_sensitive_job_is_not_refuted() -> None:
 
     assert [step.outcome for step in steps[4:6]] == [Outcome.SKIPPED] * 2
     assert all("no report with its salt was given" in step.message for step in steps[4:6])
+
+
+def test_without_report_and_request_an_answer_may_be_salted() -> None:
+    """Nothing tells it from another one, so that both are named; with a plain request, one is."""
+    perhaps = (
+        "; or the receipt's hashes are salted and the report, which holds the salt, is missing"
+    )
+
+    fault = _sole_fault(_salted_receipt(), output=OUTPUT)
+    assert (fault.number, fault.message.endswith(perhaps)) == (6, True)
+    assert fault.message.startswith("output_hash is sha256:")
+    fault = _sole_fault(RECEIPT, output=OUTPUT + b"\n", request=SPELLED)
+    assert (fault.number, "salted" in fault.message) == (6, False)
 
 
 ENCRYPTED = report(companion=companion(report_encryption="age"))

@@ -12,17 +12,18 @@ from pathlib import Path
 import pytest
 
 from proofs import salted_digest, sha256_digest
+from proofs.keys import PrivateKey
 from tests.unit.proofs import examples, issued
-from tests.unit.proofs.signers import KEY, OTHER, needs_openssh
+from tests.unit.proofs.signers import BEE, KEY, OTHER, needs, needs_openssh
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "verify.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```sh\n(.*?)^```\n\n```text\n(.*?)^```\n", PAGE, re.MULTILINE | re.DOTALL)
 
-pytestmark = [
-    needs_openssh,
-    pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl"),
-]
+pytestmark = [needs_openssh, needs("openssl")]
+
+
+SHELLS = [pytest.param(shell, marks=needs(shell)) for shell in ("dash", "bash")]
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +40,14 @@ def zipapp(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "honeyflow-proofs.pyz"
 
 
-@pytest.fixture
-def folder(tmp_path: Path, zipapp: Path) -> Path:
-    """What a stranger has."""
-    issued.write_files(tmp_path)
-    shutil.copy(zipapp, tmp_path)
-    return tmp_path
+@pytest.fixture(params=SHELLS)
+def folder(request: pytest.FixtureRequest, tmp_path: Path, zipapp: Path) -> Path:
+    """What a stranger has, in a folder that is named like the stranger's shell."""
+    place = tmp_path / str(request.param)
+    place.mkdir()
+    issued.write_files(place)
+    shutil.copy(zipapp, place)
+    return place
 
 
 def _run(folder: Path) -> str:
@@ -52,7 +55,7 @@ def _run(folder: Path) -> str:
     # Only `python3` is looked for elsewhere: here it has what the zipapp needs.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     done = subprocess.run(
-        ["sh", "-c", "\n".join(lines for lines, _ in BLOCKS)],
+        [folder.name, "-c", "\n".join(lines for lines, _ in BLOCKS)],
         cwd=folder,
         env={"PATH": path, "LC_ALL": "C.UTF-8", "HOME": str(folder), "TZ": "Asia/Tokyo"},
         capture_output=True,
@@ -161,6 +164,57 @@ def test_every_place_in_a_log_is_walked_to_its_root(folder: Path) -> None:
         (folder / "receipt.json").write_bytes(issued.ENTRIES[index])
         (folder / "receipt.tlog-proof").write_bytes(issued.proof(index, 7).to_bytes())
         assert "log" in _told(folder)
+
+
+@pytest.mark.parametrize("payload", ["a[$(touch ran)]", "a[`touch ran`]", "$(touch ran)", "08", ""])
+def test_a_text_in_place_of_a_number_is_not_run(folder: Path, payload: str) -> None:
+    """Of the proof's index and of the checkpoint's size, which no signature has covered yet."""
+    proof = folder / "receipt.tlog-proof"
+    good = proof.read_bytes()
+
+    proof.write_bytes(good.replace(b"\nindex 6\n", f"\nindex {payload}\n".encode()))
+    assert _told(folder) == set(LINES) - {"log", "all"}
+    proof.write_bytes(good.replace(b"\n11\n", f"\n{payload}\n".encode()))
+    assert _told(folder) == set(LINES) - {"checkpoint", "log", "all"}
+    assert not (folder / "ran").exists()
+
+
+ALLOWED = KEY.public_key.to_openssh()
+FORMER = OTHER.public_key.to_openssh()
+
+
+@pytest.mark.parametrize(
+    ("lines", "signer", "found"),
+    [
+        ([f"{BEE} {ALLOWED}", f"{BEE} {FORMER}"], KEY, True),
+        ([f"{BEE} {FORMER}", f"{BEE} {ALLOWED}"], KEY, True),
+        ([f"{BEE} {FORMER}", f"{BEE} {ALLOWED} ssh-ed25519 of a bee"], KEY, True),
+        ([f'{BEE} namespaces="swarm-merkle" {FORMER}', f"{BEE} {ALLOWED}"], OTHER, True),
+        ([f'{BEE} namespaces="swarm-receipt" {FORMER}', f"{BEE} {ALLOWED}"], OTHER, False),
+        ([f'{BEE} NAMESPACES="swarm-merkle-not" {FORMER}', f"{BEE} {ALLOWED}"], OTHER, False),
+        ([f"wasp.example {FORMER}", f"{BEE} {ALLOWED}"], OTHER, False),
+    ],
+)
+def test_every_key_is_tried_that_may_sign_for_the_log(
+    folder: Path, lines: list[str], signer: PrivateKey, found: bool
+) -> None:
+    """In whatever order they stand; not one that is for something else."""
+    (folder / "allowed_signers").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    note = issued.checkpoint(issued.head(issued.SIZE), signer)
+    (folder / "receipt.tlog-proof").write_bytes(issued.proof(note=note).to_bytes())
+
+    told = _told(folder)
+    assert ("checkpoint" in told, "all" in told) == (found, found)
+
+
+def test_a_signature_that_lies_there_already_is_not_taken(folder: Path) -> None:
+    """Files that the lines write may have come with the receipt."""
+    note = issued.checkpoint(issued.head(issued.SIZE), OTHER)
+    for name in ("signature.raw", "signed.raw"):
+        (folder / name).write_bytes(note)
+    (folder / "receipt.tlog-proof").write_bytes(issued.proof(note=note).to_bytes())
+
+    assert _told(folder) == set(LINES) - {"checkpoint", "all"}
 
 
 def test_after_a_change_of_keys_the_line_of_the_known_key_is_taken(folder: Path) -> None:

@@ -278,6 +278,7 @@ def test_the_witnesss_line_is_found_among_others() -> None:
         (b"more text\n\n" + _answer(sign(checkpoint(8), KEY)), "more than signature lines"),
         (b"x" * (MAX_REQUEST_BYTES + 1), "bytes"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "answer",
 )
 def test_an_answer_without_a_good_cosignature_is_refused(answer: bytes, reason: str) -> None:
     """Of another key, of another checkpoint, cut off, or something else altogether."""
