@@ -116,7 +116,7 @@ class _Auditor:
             self._log = logs.get(tx, self._log.number) or self._log
             for leaf in self._leaves(tx):
                 self._leaf(tx, leaf)  # (1)
-            keys = self._keys(tx)
+            keys = set(log_keys.of_name(tx, principal_of(self._log.origin)))
             for index, key in self._signed:  # (2)
                 if key not in keys:
                     raise self._wrong(
@@ -184,16 +184,6 @@ class _Auditor:
             ),
         )
         return key.to_openssh()
-
-    def _keys(self, tx: Transaction) -> set[str]:
-        """The keys that may have signed receipts here: those of all logs under the same name."""
-        name = principal_of(self._log.origin)
-        return {
-            key
-            for log in logs.list(tx)
-            if principal_of(log.origin) == name
-            for key in log_keys.of(tx, log)
-        }
 
     def _nodes(self, tx: Transaction) -> list[list[bytes]]:
         levels = [self._hashes]

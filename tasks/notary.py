@@ -24,7 +24,6 @@ from ledger import (
 )
 from proofs import sshsig, stored_tree
 from proofs.checkpoint import Checkpoint
-from proofs.entry import LogCloseEntry
 from proofs.errors import ProofError
 from proofs.keys import PublicKey, Signer
 from proofs.merkle import EMPTY_ROOT
@@ -32,7 +31,7 @@ from proofs.note import Note
 from proofs.origin import principal_of
 from proofs.revocation import Revocation
 from proofs.stored_tree import Node
-from tasks import bee_key
+from tasks import bee_key, carrying
 from tasks.errors import KeyUnusable
 from tasks.key_folder import CHECKPOINT_FILE, NEXT, KeyFolder, LogName
 from tasks.log_errors import LogInUse, LogNotOpen, LogRenamed
@@ -110,7 +109,7 @@ class Notary:
                 details={"origin": log.origin, "worker": log.worker},
             )
         if name.closes is not None:
-            _take_over(tx, log, name.closes)
+            carrying.take_over(tx, log, name.closes)
         return cls(folder=folder, signer=signer, log=log)
 
     def close(self) -> None:
@@ -233,19 +232,6 @@ def _log_name(folder: KeyFolder, worker_name: str, ledger: Ledger) -> LogName:
         f"The log {name.origin} was begun under another name than {worker_name}.",
         details={"origin": name.origin, "worker_ens": worker_name},
     )
-
-
-def _take_over(tx: Transaction, log: LogRow, closes: LogCloseEntry) -> None:
-    """Put a log in the place of another one: what waits there waits here from now on."""
-    kind, data = closes.entry_type, closes.to_bytes()
-    if log.size == 0:
-        log_entries.add(tx, log=log.number, kind=kind, data=data)
-    for other in logs.list(tx):
-        if other.origin == closes.origin:
-            reason = f"{log.origin} has taken its place"
-            logs.stop(tx, other.number, state=LogState.CLOSED, reason=reason)
-            receipts.move(tx, old_log=other.number, new_log=log.number)
-            log_entries.move(tx, old_log=other.number, new_log=log.number)
 
 
 def _reader(tx: Transaction, log: int) -> stored_tree.Read:

@@ -84,8 +84,7 @@ class Sealer:
                 return
 
     def _publish(self) -> None:
-        log = self._notary.row(self._ledger)
-        publishing.publish(self._ledger, log, self._settings.receipts_dir)
+        publishing.publish_worker(self._ledger, self._worker, self._settings.receipts_dir)
 
     def _seal(self, *, partial: bool) -> None:
         """Seal batch after batch until nothing waits."""
