@@ -38,9 +38,11 @@ $(VENV)/.setup-dev: $(VENV)/.setup
 demo: setup
 	$(BIN)/honeyflow demo --dir .demo
 
-# Most of the tests wait for processes: two at a time, file by file.
+# First those that share no process with one another, two files at a time; then the others.
+APART := tests/unit tests/architecture tests/integration/ledger tests/integration/receipts
 test: setup-dev
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile $(APART)
+	$(BIN)/python -m pytest -q $(APART:%=--ignore=%)
 
 # A real IPFS node from npm, kept outside the tree: minutes once, then half a minute a run.
 IPFS_VERSION := 0.66.1
