@@ -30,6 +30,7 @@ from typing import Any
 from benchmarks import processes
 from benchmarks.bare_engine import BareEngine
 from benchmarks.cluster import Cluster, configure
+from benchmarks.figures import rounded
 from benchmarks.models import make_model
 from benchmarks.questions import IN_FLIGHT, MAX_NUM_SEQS, Measured, Question, questions
 
@@ -235,17 +236,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     say(json.dumps(rounded(result)))
     return 0
-
-
-def rounded(value: Any) -> Any:
-    """Return `value` with every float in it to four places."""
-    if isinstance(value, float):
-        return round(value, 4)
-    if isinstance(value, dict):
-        return {key: rounded(member) for key, member in value.items()}
-    if isinstance(value, list | tuple):
-        return [rounded(member) for member in value]
-    return value
 
 
 if __name__ == "__main__":

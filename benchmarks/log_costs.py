@@ -24,7 +24,6 @@ from proofs.sshsig import BATCH_NAMESPACE, RECEIPT_NAMESPACE
 from proofs.tlog_proof import TlogProof
 from proofs.verification import Material, verify_receipt
 from tasks import receipts as shown
-from tasks import sealing
 
 
 @dataclass(slots=True, kw_only=True)
@@ -119,7 +118,7 @@ def measure_proofs(log: Sealed) -> dict[str, float]:
     proving = (time.perf_counter() - started) / len(rows)
     with store.ledger.read() as tx:
         proofs = [shown.proof(tx, one.job_id) for one in rows]
-        read = sealing.reader(tx, row.number)
+        read = trees.reader(tx, row.number)
         started = time.perf_counter()
         for leaf in newest:
             stored_tree.inclusion_at(leaf.index, row.sealed_size, read)

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import log_costs, processes, receipt_rates
+from benchmarks.figures import rounded
 from benchmarks.receipt_rates import SLACK, Amount
 
 MOST_VERIFY_MS = 1.0
@@ -123,17 +124,6 @@ def say(line: str) -> None:
     """Print a line at once."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
-
-
-def rounded(value: Any) -> Any:
-    """Return `value` with every float in it to four places."""
-    if isinstance(value, float):
-        return round(value, 4)
-    if isinstance(value, dict):
-        return {key: rounded(member) for key, member in value.items()}
-    if isinstance(value, list | tuple):
-        return [rounded(member) for member in value]
-    return value
 
 
 if __name__ == "__main__":

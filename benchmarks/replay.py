@@ -30,6 +30,7 @@ from typing import Any
 
 import executors
 from benchmarks import models
+from benchmarks.figures import rounded
 from examples.queenbee.grammar import GRAMMARS
 from examples.queenbee.shipping import MODELS
 from executors import Completion, EngineConfig, Executor
@@ -231,8 +232,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.write(f"{name:<18} {value}\n")
     versions = {"honeyflow": version("honeyflow"), "python": platform.python_version()}
     told = {"benchmark": "replay", "quick": chosen.quick, **figures, "versions": versions}
-    rounded = {key: round(one, 4) if isinstance(one, float) else one for key, one in told.items()}
-    sys.stdout.write(json.dumps(rounded) + "\n")
+    sys.stdout.write(json.dumps(rounded(told)) + "\n")
     return 0
 
 

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.figures import rounded
 from benchmarks.population import RECORDED, SETS, Floats, Ints, Orders, count, record, shuffle
 from executors.resampling import Policy, Tally, parse_policy
 
@@ -308,17 +309,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     sys.stdout.write(json.dumps(rounded(result)) + "\n")
     return 0
-
-
-def rounded(value: Any) -> Any:
-    """Return `value` with every float in it to four places."""
-    if isinstance(value, float):
-        return round(value, 4)
-    if isinstance(value, dict):
-        return {key: rounded(member) for key, member in value.items()}
-    if isinstance(value, list | tuple):
-        return [rounded(member) for member in value]
-    return value
 
 
 if __name__ == "__main__":

@@ -151,7 +151,7 @@ def seal(
     size = {
         "the_log": batch.log,
         "from_size": batch.first_index,
-        "to_size": batch.first_index + batch.count,
+        "to_size": batch.tree_size,
         "the_root": root,
         "the_key": key,
     }
@@ -186,7 +186,7 @@ def of_leaf(tx: Transaction, log: int, index: int) -> BatchRow | None:
     """The sealed batch that a leaf belongs to; None where it is not sealed."""
     row = tx.row(_OF_LEAF, {"the_log": log, "the_index": index})
     found = None if row is None else BatchRow(**row)
-    return found if found is not None and index < found.first_index + found.count else None
+    return found if found is not None and index < found.tree_size else None
 
 
 def sealed(tx: Transaction, log: int, *, after: int = -1, limit: int = 100) -> list[BatchRow]:

@@ -87,6 +87,12 @@ def number(name: str) -> sa.Column[int]:
     return sa.Column(name, kind, primary_key=True, autoincrement=True)
 
 
+def partial_index(name: str, where: str, *columns: Any) -> sa.Index:
+    """An index over the rows for which a condition holds."""
+    condition = sa.text(where)
+    return sa.Index(name, *columns, sqlite_where=condition, postgresql_where=condition)
+
+
 def flag(name: str) -> sa.Column[bool]:
     """A flag that is down unless said otherwise, also by programs that do not know it yet."""
     return sa.Column(name, sa.Boolean, nullable=False, server_default=sa.false())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from ledger.columns import Real, number, plain_json
+from ledger.columns import Real, number, partial_index, plain_json
 from ledger.tables import metadata
 
 NODE_SHIFT = 48
@@ -44,12 +44,7 @@ log_leaves = sa.Table(
     # A receipt's bytes lie in `receipts` under its job, every other entry's in `log_entries`.
     sa.Column("job_id", sa.Text),
     sa.Column("entry", sa.Text),
-    sa.Index(
-        "log_leaves_job",
-        "job_id",
-        sqlite_where=sa.text("job_id IS NOT NULL"),
-        postgresql_where=sa.text("job_id IS NOT NULL"),
-    ),
+    partial_index("log_leaves_job", "job_id IS NOT NULL", "job_id"),
     sqlite_with_rowid=False,
 )
 
@@ -74,19 +69,8 @@ log_entries = sa.Table(
     sa.Column("body_digest", sa.Text),
     sa.Column("leaf_index", sa.BigInteger),
     sa.Column("created_at", Real, nullable=False),
-    sa.Index(
-        "log_entries_unlogged",
-        "log",
-        "created_at",
-        sqlite_where=sa.text("leaf_index IS NULL"),
-        postgresql_where=sa.text("leaf_index IS NULL"),
-    ),
-    sa.Index(
-        "log_entries_job",
-        "job_id",
-        sqlite_where=sa.text("job_id IS NOT NULL"),
-        postgresql_where=sa.text("job_id IS NOT NULL"),
-    ),
+    partial_index("log_entries_unlogged", "leaf_index IS NULL", "log", "created_at"),
+    partial_index("log_entries_job", "job_id IS NOT NULL", "job_id"),
 )
 
 batches = sa.Table(
@@ -103,13 +87,7 @@ batches = sa.Table(
     sa.Column("checkpoint", sa.LargeBinary),
     sa.Column("published_at", Real),
     sa.Index("batches_first", "log", "first_index", unique=True),
-    sa.Index(
-        "batches_unpublished",
-        "log",
-        "number",
-        sqlite_where=sa.text("published_at IS NULL"),
-        postgresql_where=sa.text("published_at IS NULL"),
-    ),
+    partial_index("batches_unpublished", "published_at IS NULL", "log", "number"),
 )
 
 cosignatures = sa.Table(
@@ -146,10 +124,5 @@ uploads = sa.Table(
     sa.Column("error", plain_json()),
     sa.Column("created_at", Real, nullable=False),
     sa.Column("done_at", Real),
-    sa.Index(
-        "uploads_pending",
-        "next_at",
-        sqlite_where=sa.text("state = 'pending'"),
-        postgresql_where=sa.text("state = 'pending'"),
-    ),
+    partial_index("uploads_pending", "state = 'pending'", "next_at"),
 )

@@ -127,6 +127,11 @@ class BatchRow:
     checkpoint: bytes | None
     published_at: float | None
 
+    @property
+    def tree_size(self) -> int:
+        """How many leaves the log has with this batch."""
+        return self.first_index + self.count
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unlogged:

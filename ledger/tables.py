@@ -8,7 +8,16 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from ledger.columns import Decimal, EscapedText, Real, StateText, flag, number, plain_json
+from ledger.columns import (
+    Decimal,
+    EscapedText,
+    Real,
+    StateText,
+    flag,
+    number,
+    partial_index,
+    plain_json,
+)
 from ledger.states import State
 
 Statements = Mapping[str, Any]
@@ -61,12 +70,7 @@ sessions = sa.Table(
     sa.Column("closed_at", Real),
     sa.Column("crashed", sa.Boolean),
     sa.Column("reason", sa.Text),
-    sa.Index(
-        "sessions_open",
-        "worker",
-        sqlite_where=sa.text("closed_at IS NULL"),
-        postgresql_where=sa.text("closed_at IS NULL"),
-    ),
+    partial_index("sessions_open", "closed_at IS NULL", "worker"),
 )
 
 jobs = sa.Table(
@@ -134,13 +138,7 @@ jobs = sa.Table(
 
 
 def _partial(name: str, where: str, *columns: str) -> None:
-    condition = sa.text(where)
-    sa.Index(
-        name,
-        *(jobs.c[column] for column in columns),
-        sqlite_where=condition,
-        postgresql_where=condition,
-    )
+    partial_index(name, where, *(jobs.c[column] for column in columns))
 
 
 _partial("jobs_queued", "state = 'queued'", "queue", "queued_at")
@@ -218,13 +216,7 @@ receipts = sa.Table(
     sa.Column("signature", sa.LargeBinary),
     sa.Column("created_at", Real, nullable=False),
     sa.Column("log", sa.BigInteger),
-    sa.Index(
-        "receipts_unlogged",
-        "log",
-        "created_at",
-        sqlite_where=sa.text("leaf_index IS NULL"),
-        postgresql_where=sa.text("leaf_index IS NULL"),
-    ),
+    partial_index("receipts_unlogged", "leaf_index IS NULL", "log", "created_at"),
 )
 
 reviews = sa.Table(

@@ -5,7 +5,8 @@ A node above the leaves is stored when all leaves under it are there. Nothing he
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import functools
+from collections.abc import Callable, Iterable, Mapping
 
 import sqlalchemy as sa
 
@@ -81,6 +82,11 @@ def leaves_of(tx: Transaction, job_id: str) -> list[tuple[int, int]]:
 def leaves_of_entry(tx: Transaction, digest: str) -> list[tuple[int, int]]:
     """The logs and the indexes in them of an entry that is no receipt; looks at every leaf."""
     return [(row["log"], row["index"]) for row in tx.rows(_ENTRY_LEAF, {"the_entry": digest})]
+
+
+def reader(tx: Transaction, log: int) -> Callable[[Iterable[NodeId]], dict[NodeId, bytes]]:
+    """What fetches nodes of one log's tree, for whoever asks for nothing else."""
+    return functools.partial(nodes, tx, log)
 
 
 def nodes(tx: Transaction, log: int, wanted: Iterable[NodeId]) -> dict[NodeId, bytes]:

@@ -242,7 +242,7 @@ class _Auditor:
                 batch.signature or b"", namespace=sshsig.BATCH_NAMESPACE, message=data
             ),
         )
-        beyond = batch.first_index + batch.count
+        beyond = batch.tree_size
         hashes = tuple(self._hashes[batch.first_index : beyond])
         tree = self._checked(what, lambda: batch_tree.build(hashes))
         for told, true, name in (

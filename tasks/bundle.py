@@ -19,7 +19,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import stat
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -41,7 +40,7 @@ from ledger import (
     uploads,
 )
 from proofs import ProofError, Receipt, parse_report, report_page, sha256_digest
-from tasks import payloads, plans
+from tasks import payloads, plans, regular_files
 from tasks import receipts as logged
 from tasks.catalogue import Catalogue
 from tasks.client import Client
@@ -235,15 +234,10 @@ def _is_empty(folder: Path) -> bool:
 
 def _read(file: Path) -> bytes:
     try:
-        # Without O_NONBLOCK a pipe in the file's place would be waited for.
-        handle = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        try:
-            if not stat.S_ISREG(os.fstat(handle).st_mode):
-                raise BundleUnusable(f"{file} is not a regular file.")
-            with os.fdopen(handle, "rb", closefd=False) as opened:
-                data = opened.read(MAX_FILE_BYTES + 1)
-        finally:
-            os.close(handle)
+        with regular_files.opened(file, follow_links=True) as stream:
+            data = stream.read(MAX_FILE_BYTES + 1)
+    except regular_files.NotRegular as error:
+        raise BundleUnusable(f"{file} is not a regular file.") from error
     except OSError as error:
         raise BundleUnusable(f"{file} cannot be read: {error.strerror}.") from error
     if len(data) > MAX_FILE_BYTES:

@@ -25,7 +25,6 @@ from proofs import stored_tree
 from proofs.entry import LogCloseEntry
 from proofs.manifest import MAX_LEAVES
 from proofs.origin import principal_of
-from proofs.stored_tree import Node
 
 OPERATOR = "operator"
 """The key folder of whoever runs the cluster, and the worker of the logs that its key closes."""
@@ -60,10 +59,7 @@ def place(tx: Transaction, log: LogRow, first: Sequence[Leaf] = ()) -> int:
     leaves = [*first, *orphans(tx, log, MAX_LEAVES - len(first))]
     if not leaves:
         return 0
-
-    def read(nodes: Sequence[Node]) -> dict[Node, bytes]:
-        return trees.nodes(tx, log.number, nodes)
-
+    read = trees.reader(tx, log.number)
     nodes = stored_tree.grow(log.size, [leaf.hash for leaf in leaves], read)
     begun = batches.assign(
         tx, log=log.number, size=log.size, leaves=leaves, nodes=nodes, sealed_at=tx.now

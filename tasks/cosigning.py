@@ -16,14 +16,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from ledger import Ledger, LogRow, LogState, batches, log_entries, logs
+from ledger import Ledger, LogRow, LogState, batches, log_entries, logs, trees
 from proofs.errors import ProofError
 from proofs.note import Note
 from proofs.stored_tree import consistency_at
 from proofs.witness import Cosignature
 from tasks import wiring
 from tasks.celery import app
-from tasks.sealing import reader
 from tasks.witness_client import TIMEOUT_S, Conflict, Witness, ask, configured
 from tasks.witness_errors import WitnessAway, WitnessContradicts, WitnessError
 
@@ -135,7 +134,7 @@ class Collector:
                     continue
                 batch = batches.newest(tx, log.number)
                 if batch is not None and batch.checkpoint is not None:
-                    size = batch.first_index + batch.count
+                    size = batch.tree_size
                     note = Note.parse(batch.checkpoint)
                     found.append(Head(log=log, note=note, size=size, cosigned=cosigned))
         return found
@@ -162,7 +161,7 @@ class Collector:
 
     def _proof(self, head: Head, old_size: int) -> tuple[bytes, ...]:
         with self._ledger.read() as tx:
-            return consistency_at(old_size, head.size, reader(tx, head.log.number))
+            return consistency_at(old_size, head.size, trees.reader(tx, head.log.number))
 
     def _store(self, witness: Witness, head: Head, cosignature: Cosignature) -> None:
         with self._ledger.write() as tx:

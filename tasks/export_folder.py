@@ -9,10 +9,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import stat
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from tasks import regular_files
 from tasks.errors import HoneyflowError
 
 PUBLIC, PRIVATE = 0o644, 0o600
@@ -60,19 +60,14 @@ def write(files: Mapping[str, bytes], folder: Path, *, private: Collection[str])
 def _differs(file: Path, data: bytes) -> bool:
     """Whether what is there is not just these bytes; a link to them is not either."""
     try:
-        # Without O_NONBLOCK a pipe in the file's place would be waited for.
-        handle = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with regular_files.opened(file) as stream:
+            return stream.read(len(data) + 1) != data
+    except regular_files.NotRegular:
+        return True
     except OSError as error:
         if error.errno in _NO_FILE:
             return True
         raise
-    try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            return True
-        with os.fdopen(handle, "rb", closefd=False) as stream:
-            return stream.read(len(data) + 1) != data
-    finally:
-        os.close(handle)
 
 
 def _create(file: Path, data: bytes, mode: int) -> None:

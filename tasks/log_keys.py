@@ -10,6 +10,7 @@ from proofs.entry import EntryType, KeyHandoverEntry
 from proofs.errors import ProofError
 from proofs.keys import PublicKey
 from proofs.origin import principal_of
+from proofs.revocation import Revocation
 from tasks.log_errors import LogUnsound
 
 
@@ -25,6 +26,11 @@ def of(tx: Transaction, log: LogRow) -> list[str]:
 def of_name(tx: Transaction, name: str) -> set[str]:
     """The keys of all logs under one name: any of them may have signed a receipt of that name."""
     return {key for log in logs.list(tx) if principal_of(log.origin) == name for key in of(tx, log)}
+
+
+def revocations(tx: Transaction) -> list[Revocation]:
+    """All revocations of keys, oldest first."""
+    return [Revocation.from_bytes(data) for data in log_entries.revocations(tx)]
 
 
 def require_signed(tx: Transaction, name: str, job_ids: Iterable[str]) -> None:

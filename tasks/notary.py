@@ -7,7 +7,6 @@ its row, and written there at the start where somebody holds more of it than the
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -17,7 +16,6 @@ from ledger import (
     LogState,
     Transaction,
     batches,
-    log_entries,
     logs,
     receipts,
     trees,
@@ -29,9 +27,7 @@ from proofs.keys import PublicKey, Signer
 from proofs.merkle import EMPTY_ROOT
 from proofs.note import Note
 from proofs.origin import principal_of
-from proofs.revocation import Revocation
-from proofs.stored_tree import Node
-from tasks import bee_key, carrying
+from tasks import bee_key, carrying, log_keys, signers
 from tasks.errors import KeyUnusable
 from tasks.key_folder import CHECKPOINT_FILE, NEXT, KeyFolder, LogName
 from tasks.log_errors import LogInUse, LogNotOpen, LogRenamed
@@ -71,7 +67,7 @@ class Notary:
         try:
             name = _log_name(folder, settings.signing_name, ledger)
             _require_its_key(folder, name, ledger)
-            signer = _signer(folder.path, settings)
+            signer = signers.open_or_make(folder.path, settings)
             with ledger.write() as tx:
                 _refuse_revoked(tx, signer.public_key, name, worker)
                 notary = cls.enter(tx, folder=folder, signer=signer, name=name, worker=worker)
@@ -145,7 +141,7 @@ class Notary:
             forked = (
                 not ahead
                 and seen.size <= log.sealed_size
-                and seen.root != (stored_tree.root_at(seen.size, _reader(tx, log.number)))
+                and seen.root != stored_tree.root_at(seen.size, trees.reader(tx, log.number))
             )
             if not (ahead or forked):
                 return True
@@ -184,27 +180,14 @@ class Notary:
         return seen if seen.origin == self.origin else None
 
 
-def _signer(folder: Path, settings: Settings) -> Signer:
-    if bee_key.is_missing(folder):
-        bee_key.create(folder, passphrase_file=settings.bee_passphrase_file)
-        logger.info("made a key for this worker's receipts: %s", folder / "bee_key.pub")
-    return bee_key.open_signer(
-        folder,
-        passphrase_file=settings.bee_passphrase_file,
-        agent_socket=settings.ssh_agent_socket,
-    )
-
-
 def _require_its_key(folder: KeyFolder, name: LogName, ledger: Ledger) -> None:
     """Refuse to go on with a log under a key that it was never handed over to.
 
     Raises:
         KeyUnusable: the log's key is not here any more.
     """
-    with ledger.read() as tx:
-        log = logs.of_id(tx, name.log_id)
-        begun = log is not None and bool(log.size or receipts.unlogged(tx, log.number, 1))
-    if log is None or not begun:
+    log = _begun(name, ledger)
+    if log is None:
         return
     places = [place for place in (folder.path, folder.path / NEXT) if not bee_key.is_missing(place)]
     # A locked key is told by its public half.
@@ -222,10 +205,7 @@ def _log_name(folder: KeyFolder, worker_name: str, ledger: Ledger) -> LogName:
     name = folder.log(worker_name)
     if principal_of(name.origin) == worker_name:
         return name
-    with ledger.read() as tx:
-        known = logs.of_id(tx, name.log_id)
-        waits = known is not None and bool(receipts.unlogged(tx, known.number, 1))
-    if folder.checkpoint() is None and not waits and (known is None or known.size == 0):
+    if folder.checkpoint() is None and _begun(name, ledger) is None:
         # Nothing was logged under the old name: a name that was set later.
         return folder.begin_log(worker_name)
     raise LogRenamed(
@@ -234,11 +214,12 @@ def _log_name(folder: KeyFolder, worker_name: str, ledger: Ledger) -> LogName:
     )
 
 
-def _reader(tx: Transaction, log: int) -> stored_tree.Read:
-    def read(nodes: Sequence[Node]) -> dict[Node, bytes]:
-        return trees.nodes(tx, log, nodes)
-
-    return read
+def _begun(name: LogName, ledger: Ledger) -> LogRow | None:
+    """The log of this name if it has leaves, or receipts that wait for it."""
+    with ledger.read() as tx:
+        log = logs.of_id(tx, name.log_id)
+        begun = log is not None and (log.size > 0 or receipts.waiting(tx, log.number) > 0)
+    return log if begun else None
 
 
 def _read(file: Path) -> bytes | None:
@@ -249,8 +230,7 @@ def _read(file: Path) -> bytes | None:
 
 
 def _refuse_revoked(tx: Transaction, key: PublicKey, name: LogName, worker: str) -> None:
-    for data in log_entries.revocations(tx):
-        revocation = Revocation.from_bytes(data)
+    for revocation in log_keys.revocations(tx):
         if revocation.key == key.to_openssh():
             raise LogNotOpen(
                 f"The key {key.fingerprint} of {name.origin} is revoked: {revocation.reason}.",

@@ -76,7 +76,7 @@ def _publish_one(place: Path, batch: BatchRow) -> None:
                 details={"path": str(place / name), "batch": batch.number},
             )
     assert batch.checkpoint is not None
-    if _size(place / "checkpoint") < batch.first_index + batch.count:
+    if _size(place / "checkpoint") < batch.tree_size:
         durable_files.replace(place / "checkpoint", batch.checkpoint)
 
 

@@ -25,9 +25,8 @@ from ledger import (
 from proofs import stored_tree
 from proofs.entry import EntryType
 from proofs.note import Note, NoteSignature
-from proofs.revocation import Revocation
-from proofs.stored_tree import Node
 from proofs.tlog_proof import TlogProof
+from tasks import log_keys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +94,7 @@ def newest_checkpoint(tx: Transaction, log: int) -> bytes | None:
     batch = batches.newest(tx, log)
     if batch is None or batch.checkpoint is None:
         return None
-    size = batch.first_index + batch.count
+    size = batch.tree_size
     lines = log_entries.cosignatures_from(tx, log, size).get(size, [])
     return with_lines(batch.checkpoint, lines)
 
@@ -109,17 +108,14 @@ def with_lines(head: bytes, lines: Sequence[str]) -> bytes:
 
 def _proof(tx: Transaction, found: Place) -> bytes:
     tree_size, head = _head(tx, found)
-
-    def read(nodes: Sequence[Node]) -> dict[Node, bytes]:
-        return trees.nodes(tx, found.log.number, nodes)
-
+    read = trees.reader(tx, found.log.number)
     path = stored_tree.inclusion_at(found.index, tree_size, read)
     return TlogProof(index=found.index, path=path, checkpoint=head, extra=None).to_bytes()
 
 
 def _head(tx: Transaction, found: Place) -> tuple[int, bytes]:
     """The head to prove against, and its size."""
-    own = found.batch.first_index + found.batch.count
+    own = found.batch.tree_size
     signed = log_entries.cosignatures_from(tx, found.log.number, own)
     tree_size = _honoured(tx, found) or min(signed, default=own)
     batch = batches.of_leaf(tx, found.log.number, tree_size - 1)
@@ -135,10 +131,9 @@ def _honoured(tx: Transaction, found: Place) -> int | None:
     """
     if found.log.state != LogState.REVOKED:
         return None
-    revoked = map(Revocation.from_bytes, log_entries.revocations(tx))
     sizes = [
         revocation.tree_size
-        for revocation in revoked
+        for revocation in log_keys.revocations(tx)
         if (revocation.key, revocation.origin) == (found.log.key, found.log.origin)
     ]
     least = min(sizes, default=0)

@@ -16,7 +16,6 @@ from ledger import (
 )
 from proofs import stored_tree, timestamp
 from proofs.revocation import Revocation
-from tasks import sealing
 from tasks.log_errors import LogError, LogNotFound
 
 
@@ -37,7 +36,7 @@ def revoke(ledger: Ledger, worker: str, *, size: int | None, reason: str) -> Rev
             _require_sealed(tx, log)
         honoured = log.sealed_size if size is None else size
         batch = batches.of_leaf(tx, log.number, honoured - 1) if honoured else None
-        ends = honoured if batch is None else batch.first_index + batch.count
+        ends = honoured if batch is None else batch.tree_size
         if ends != honoured or (honoured and batch is None):
             raise LogError(
                 f"{log.origin} has no signed head of {honoured} leaves.",
@@ -45,7 +44,7 @@ def revoke(ledger: Ledger, worker: str, *, size: int | None, reason: str) -> Rev
                 suggested_action=f"Take {ends}, or another size of `honeyflow receipts logs`.",
                 details={"size": honoured, "next": ends, "sealed": log.sealed_size},
             )
-        root = stored_tree.root_at(honoured, sealing.reader(tx, log.number))
+        root = stored_tree.root_at(honoured, trees.reader(tx, log.number))
         revocation = Revocation(
             key=log.key,
             origin=log.origin,

@@ -11,7 +11,6 @@ from wherever it was stopped:
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import logging
 from pathlib import Path
@@ -19,11 +18,11 @@ from pathlib import Path
 from ledger import Ledger, log_entries
 from proofs import timestamp
 from proofs.entry import EntryType, KeyHandoverEntry
-from proofs.keys import PublicKey, Signer
-from proofs.revocation import Revocation
-from tasks import bee_key, durable_files, outbox, sealing
+from proofs.keys import PublicKey
+from tasks import bee_key, durable_files, log_keys, signers
 from tasks.key_folder import NEXT
 from tasks.notary import Notary
+from tasks.sealing import require_open, seal
 from tasks.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -41,20 +40,16 @@ def go_on(ledger: Ledger, notary: Notary, settings: Settings, *, holder: str) ->
     folder = notary.folder.path
     if bee_key.is_missing(folder / NEXT):
         return False
-    successor = bee_key.open_signer(
-        folder / NEXT,
-        passphrase_file=settings.bee_passphrase_file,
-        agent_socket=settings.ssh_agent_socket,
-    )
+    successor = signers.open_signer(folder / NEXT, settings)
     new_key = successor.public_key.to_openssh()
     if not _is_done(ledger, notary, new_key):
         if not _is_queued(ledger, notary, new_key):
-            while _seal(ledger, notary, settings, holder, cosigner=None):  # (1)
+            while seal(ledger, notary, settings, holder=holder):  # (1)
                 pass
             _queue(ledger, notary, new_key)  # (2)
         # What comes after the entry is for the next key to sign.
         while not _is_done(ledger, notary, new_key):  # (3)
-            if not _seal(ledger, notary, settings, holder, cosigner=successor):
+            if not seal(ledger, notary, settings, holder=holder, cosigner=successor):
                 return False
     _swap(folder, notary.signer.public_key, successor.public_key)  # (4)
     notary.signer = successor
@@ -92,7 +87,7 @@ def _is_queued(ledger: Ledger, notary: Notary, new_key: str) -> bool:
 
 def _queue(ledger: Ledger, notary: Notary, new_key: str) -> None:
     with ledger.write() as tx:
-        sealing.require_open(notary.row_in(tx))
+        require_open(notary.row_in(tx))
         entry = KeyHandoverEntry(
             origin=notary.origin,
             old_key=notary.signer.public_key.to_openssh(),
@@ -102,30 +97,13 @@ def _queue(ledger: Ledger, notary: Notary, new_key: str) -> None:
         log_entries.add(tx, log=notary.log, kind=entry.entry_type, data=entry.to_bytes())
 
 
-def _seal(
-    ledger: Ledger, notary: Notary, settings: Settings, holder: str, *, cosigner: Signer | None
-) -> bool:
-    sealed = sealing.seal_next(
-        ledger,
-        notary,
-        holder=holder,
-        most=settings.sealing.batch,
-        partial=True,
-        epoch=settings.epoch,
-        cid_profile=settings.cid_profile,
-        cosigner=cosigner,
-        on_sealed=functools.partial(outbox.enqueue_manifest, settings=settings),
-    )
-    return sealed is not None
-
-
 def retire_if_revoked(ledger: Ledger, folder: Path, settings: Settings) -> None:
     """Put a revoked key away; the next start makes another one."""
     if bee_key.is_missing(folder):
         return
     key = bee_key.public_key(folder, passphrase_file=settings.bee_passphrase_file)
     with ledger.read() as tx:
-        revoked = [Revocation.from_bytes(data).key for data in log_entries.revocations(tx)]
+        revoked = [revocation.key for revocation in log_keys.revocations(tx)]
     if key.to_openssh() in revoked:
         retired = _retired(folder, key)
         for name in bee_key.FILES:

@@ -6,14 +6,13 @@ it: whatever goes wrong is said, and tried again when it is asked the next time.
 
 from __future__ import annotations
 
-import functools
 import logging
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ledger import Ledger, workers
-from tasks import outbox, publishing, rotation, sealing, standing, witness_client
+from tasks import publishing, rotation, sealing, standing, witness_client
 from tasks.errors import HoneyflowError
 from tasks.log_errors import LogRolledBack
 from tasks.notary import Notary
@@ -70,7 +69,7 @@ class Sealer:
         self._wake.set()
         self._thread.join(timeout=patience_s)
         if self._thread.is_alive():
-            logger.warning("the log is not sealed yet; what waits is sealed at the next start")
+            logger.warning("the log is not sealed yet; what waits is sealed after the next start")
 
     def _run(self) -> None:
         self._try(self._publish)
@@ -102,16 +101,9 @@ class Sealer:
                 workers.ask_to_seal(tx, self._worker, None)
 
     def _seal_next(self, *, partial: bool) -> bool:
-        sealed = sealing.seal_next(
-            self._ledger,
-            self._notary,
-            # Not the session: whoever has the worker's key goes on at once after a crash.
-            holder=self._worker,
-            most=self._settings.sealing.batch,
-            partial=partial,
-            epoch=self._settings.epoch,
-            cid_profile=self._settings.cid_profile,
-            on_sealed=functools.partial(outbox.enqueue_manifest, settings=self._settings),
+        # Not the session is the holder: whoever has the key goes on at once after a crash.
+        sealed = sealing.seal(
+            self._ledger, self._notary, self._settings, holder=self._worker, partial=partial
         )
         if sealed is not None:
             told = (sealed.batch, sealed.count, sealed.tree_size)

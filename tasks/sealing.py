@@ -18,6 +18,7 @@ time is in the batch's row, and the same key signs the same bytes.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
@@ -43,9 +44,10 @@ from proofs.keys import Signer
 from proofs.manifest import MAX_LEAVES, Manifest
 from proofs.merkle import leaf_hash, verify_consistency
 from proofs.note import Note
-from proofs.stored_tree import Node
+from tasks import outbox
 from tasks.log_errors import LogNotOpen, LogRolledBack, LogUnsound
 from tasks.notary import Notary
+from tasks.settings import Settings
 
 LEASE_S = 30.0
 
@@ -102,7 +104,34 @@ def seal_next(
     if not stored:
         return None
     notary.folder.keep_checkpoint(signed.checkpoint)  # (8)
-    return Sealed(batch=batch.number, count=batch.count, tree_size=batch.first_index + batch.count)
+    return Sealed(batch=batch.number, count=batch.count, tree_size=batch.tree_size)
+
+
+def seal(
+    ledger: Ledger,
+    notary: Notary,
+    settings: Settings,
+    *,
+    holder: str,
+    partial: bool = True,
+    cosigner: Signer | None = None,
+) -> Sealed | None:
+    """Seal one batch as the settings say, and have its manifest uploaded if they say so.
+
+    Raises:
+        As `seal_next`.
+    """
+    return seal_next(
+        ledger,
+        notary,
+        holder=holder,
+        most=settings.sealing.batch,
+        partial=partial,
+        epoch=settings.epoch,
+        cid_profile=settings.cid_profile,
+        cosigner=cosigner,
+        on_sealed=functools.partial(outbox.enqueue_manifest, settings=settings),
+    )
 
 
 def require_open(log: LogRow) -> None:
@@ -142,7 +171,9 @@ def _next(tx: Transaction, notary: Notary, *, most: int, partial: bool) -> Batch
     waiting = _waiting(tx, log.number, most)
     if not waiting or (len(waiting) < most and not partial):
         return None
-    nodes = stored_tree.grow(log.size, [leaf.hash for leaf in waiting], reader(tx, log.number))
+    nodes = stored_tree.grow(
+        log.size, [leaf.hash for leaf in waiting], trees.reader(tx, log.number)
+    )
     number = batches.assign(
         tx, log=log.number, size=log.size, leaves=waiting, nodes=nodes, sealed_at=tx.now
     )
@@ -187,11 +218,11 @@ def _sign(
 ) -> _Signed:
     with ledger.read() as tx:
         log = notary.row_in(tx)
-        size = batch.first_index + batch.count
+        size = batch.tree_size
         rows = trees.leaves(tx, log.number, batch.first_index, size)
         hashes = _made_again(rows, batch)  # (2)
         tree = batch_tree.build(hashes)  # (3)
-        read = reader(tx, log.number)
+        read = trees.reader(tx, log.number)
         root = stored_tree.root_at(size, read)  # (4)
         proof = stored_tree.consistency_at(log.sealed_size, size, read)
         signed = _signed_before(notary)
@@ -295,12 +326,3 @@ def _signatures(
     ):
         raise LogUnsound("A signature that was just made does not verify.")
     return signature, note.to_bytes()
-
-
-def reader(tx: Transaction, log: int) -> stored_tree.Read:
-    """Reads the stored nodes of a log's tree."""
-
-    def read(nodes: Sequence[Node]) -> dict[Node, bytes]:
-        return trees.nodes(tx, log, nodes)
-
-    return read

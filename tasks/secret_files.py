@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from proofs.keys import MAX_PASSPHRASE_BYTES
+from tasks import regular_files
 from tasks.errors import KeyUnusable
 
 OTHERS = 0o077
@@ -56,10 +57,17 @@ def read_own(file: Path, *, forbidden: int, most: int) -> bytes:
     Raises:
         KeyUnusable: it is a link, no regular file, another user's, or has a forbidden mode bit.
     """
-    # Without O_NONBLOCK a pipe in the file's place would be waited for.
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     try:
-        handle = os.open(file, flags)
+        with regular_files.opened(file) as stream:
+            found = os.fstat(stream.fileno())
+            if found.st_uid != os.geteuid():
+                _refuse_owner(file, found.st_uid)
+            if stat.S_IMODE(found.st_mode) & forbidden:
+                _refuse_mode(file, found.st_mode)
+            return stream.read(most + 1)
+    except regular_files.NotRegular as error:
+        told = "Put the key's file there."
+        raise unusable(file, "is not a regular file", action=told) from error
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise unusable(
@@ -68,20 +76,6 @@ def read_own(file: Path, *, forbidden: int, most: int) -> bytes:
                 action="Put the key itself there: a link can be turned to another key.",
             ) from error
         raise _unreadable(file, error) from error
-    try:
-        found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode):
-            raise unusable(file, "is not a regular file", action="Put the key's file there.")
-        if found.st_uid != os.geteuid():
-            _refuse_owner(file, found.st_uid)
-        if stat.S_IMODE(found.st_mode) & forbidden:
-            _refuse_mode(file, found.st_mode)
-        with os.fdopen(handle, "rb", closefd=False) as stream:
-            return stream.read(most + 1)
-    except OSError as error:
-        raise _unreadable(file, error) from error
-    finally:
-        os.close(handle)
 
 
 def require_safe_folder(folder: Path) -> None:

@@ -57,7 +57,7 @@ def _newest(ledger: Ledger, notary: Notary) -> tuple[int, Note]:
     with ledger.read() as tx:
         batch = batches.newest(tx, notary.log)
     if batch is not None and batch.checkpoint is not None:
-        return batch.first_index + batch.count, Note.parse(batch.checkpoint)
+        return batch.tree_size, Note.parse(batch.checkpoint)
     empty = Checkpoint(origin=notary.origin, size=0, root=EMPTY_ROOT)
     return 0, Note(text=empty.body, signatures=(checkpoint.sign(empty, notary.signer),))
 

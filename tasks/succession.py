@@ -7,10 +7,8 @@ who does it again goes on.
 
 from __future__ import annotations
 
-import functools
 import logging
 from dataclasses import dataclass
-from pathlib import Path
 
 from ledger import (
     Ledger,
@@ -26,16 +24,15 @@ from ledger import (
 from proofs.keys import Signer
 from proofs.origin import principal_of
 from tasks import (
-    bee_key,
     carrying,
     closing_heads,
     left_logs,
     log_keys,
-    outbox,
     publishing,
     rotation,
     sealer,
     sealing,
+    signers,
 )
 from tasks.carrying import OPERATOR
 from tasks.key_folder import KeyFolder, LogName, path_of, read_log
@@ -79,11 +76,11 @@ def succeed(settings: Settings, ledger: Ledger, worker: str, *, reason: str) -> 
     folder = KeyFolder.open(settings.keys_dir, worker)
     try:
         rotation.retire_if_revoked(ledger, folder.path, settings)
-        signer = _signer(folder.path, settings)
+        signer = signers.open_or_make(folder.path, settings)
         publishing.publish_worker(ledger, worker, settings.receipts_dir)
         name = _begin(settings, ledger, folder, signer, worker, reason=reason)
         with ledger.write() as tx:
-            notary = _enter(tx, folder, signer, name, worker)
+            notary = Notary.enter(tx, folder=folder, signer=signer, name=name, worker=worker)
             workers.ask_to_seal(tx, worker, sealer.ALL)
             rest = carrying.rest(tx, notary.row_in(tx))
         if rest:
@@ -117,12 +114,12 @@ def _adopt(settings: Settings, ledger: Ledger, old: LogRow, *, reason: str) -> A
         # No process signs for it, whatever the ledger knows of its session.
         held = KeyFolder.open(settings.keys_dir, old.worker)
     place = path_of(settings.keys_dir, OPERATOR)
-    signer = _signer(place, settings)
+    signer = signers.open_or_make(place, settings)
     folder = KeyFolder.open(place, f"closing-{old.log_id}")
     try:
         with ledger.write() as tx:
             name = _closing_log(tx, settings, folder, old, reason=reason)
-            notary = _enter(tx, folder, signer, name, OPERATOR)
+            notary = Notary.enter(tx, folder=folder, signer=signer, name=name, worker=OPERATOR)
             _require_signed(tx, notary.row_in(tx))
         _seal(settings, ledger, notary, holder=f"adopt {old.log_id}")
         _publish(ledger, old, settings)
@@ -137,16 +134,6 @@ def _adopt(settings: Settings, ledger: Ledger, old: LogRow, *, reason: str) -> A
         folder.close()
         if held is not None:
             held.close()
-
-
-def _signer(place: Path, settings: Settings) -> Signer:
-    if bee_key.is_missing(place):
-        bee_key.create(place, passphrase_file=settings.bee_passphrase_file)
-    return bee_key.open_signer(
-        place,
-        passphrase_file=settings.bee_passphrase_file,
-        agent_socket=settings.ssh_agent_socket,
-    )
 
 
 def _begin(
@@ -193,15 +180,6 @@ def _closing_log(
     return folder.begin_log(principal_of(old.origin), closing)
 
 
-def _enter(
-    tx: Transaction, folder: KeyFolder, signer: Signer, name: LogName, worker: str
-) -> Notary:
-    notary = Notary.enter(tx, folder=folder, signer=signer, name=name, worker=worker)
-    assert name.closes is not None
-    carrying.take_over(tx, notary.row_in(tx), name.closes)
-    return notary
-
-
 def _require_signed(tx: Transaction, log: LogRow) -> None:
     """Require that a key of the log's name has signed each receipt that it has, or is to have."""
     placed = trees.leaves(tx, log.number, log.sealed_size, log.size)
@@ -215,16 +193,7 @@ def _seal(settings: Settings, ledger: Ledger, notary: Notary, *, holder: str) ->
     """Seal batch after batch until nothing waits, and nothing is left of what was begun before."""
     begun = 1
     while begun:
-        while sealing.seal_next(
-            ledger,
-            notary,
-            holder=holder,
-            most=settings.sealing.batch,
-            partial=True,
-            epoch=settings.epoch,
-            cid_profile=settings.cid_profile,
-            on_sealed=functools.partial(outbox.enqueue_manifest, settings=settings),
-        ):
+        while sealing.seal(ledger, notary, settings, holder=holder):
             pass
         with ledger.write() as tx:
             log = notary.row_in(tx)

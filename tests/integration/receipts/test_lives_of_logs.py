@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from ledger import Job, Ledger, LogState, jobs, log_entries, logs, sessions
+from ledger import Ledger, LogState, jobs, log_entries, logs, sessions
 from proofs.entry import EntryType
 from proofs.keys import PrivateKey
-from tasks import bee_key, exporting, key_folder, revoking, rotation, succession, verdicts
-from tasks import settings as settings_module
+from tasks import bee_key, key_folder, revoking, rotation, succession, verdicts
 from tasks.audit import audit
 from tasks.errors import KeyUnusable
 from tasks.log_errors import LogInUse, LogNotOpen, LogRenamed, LogRolledBack, LogUnsound
@@ -22,13 +21,9 @@ from tasks.notary import Notary
 from tasks.settings import Settings
 from tests.integration.ledger.support import begin
 from tests.integration.receipts.issuing import NAME, WORKER, issue, seal, unguarded
+from tests.integration.receipts.taking_over import notary, settings, summary
 
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    """A node's settings."""
-    found = settings_module.read({"HONEYFLOW_DATA_DIR": str(tmp_path), "HOME": str(tmp_path)})
-    return replace(found, worker_ens=NAME)
+__all__ = ["notary", "settings"]
 
 
 @pytest.fixture
@@ -37,22 +32,6 @@ def ledger(sqlite_url: str) -> Iterator[Ledger]:
     opened = Ledger.open(sqlite_url)
     yield opened
     opened.close()
-
-
-@pytest.fixture
-def notary(settings: Settings, ledger: Ledger) -> Iterator[Notary]:
-    """A worker's key and log, made as a worker makes them."""
-    made = Notary.open(settings, ledger, WORKER)
-    yield made
-    made.close()
-
-
-def summary(ledger: Ledger, job: Job) -> str:
-    """What verification says of a job's receipt."""
-    with ledger.read() as tx:
-        found = jobs.get(tx, job.id)
-        assert found is not None
-        return exporting.verify(exporting.files(tx, found, report=False)).summary
 
 
 def test_a_worker_makes_its_key_and_keeps_its_log(settings: Settings, ledger: Ledger) -> None:
@@ -141,7 +120,7 @@ def test_a_handover_goes_on_from_where_it_was_stopped(
 
     at = {
         "before it is queued": "_queue",
-        "queued": "_seal",
+        "queued": "seal",
         "sealed": "_swap",
     }[stopped]
     if stopped == "queued":
