@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, asdict
 from fractions import Fraction
 
 import pytest
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -105,6 +106,13 @@ def test_reading_undoes_writing(original: Receipt) -> None:
 
     assert read == original
     assert read.digest == original.digest
+
+
+@UNHURRIED
+@given(original=RECEIPTS)
+def test_the_bytes_are_in_the_form_of_rfc_8785(original: Receipt) -> None:
+    """Whoever writes the same twelve fields with a library of theirs gets the same bytes."""
+    assert original.to_bytes() == rfc8785.dumps(asdict(original))
 
 
 @UNHURRIED
