@@ -144,8 +144,8 @@ class Store:
             log=self.notary.log,
         )
 
-    def issue_bare(self, running: Sequence[Job], *, group: int) -> float:
-        """The same receipts through Python's own sqlite3: what the ledger's layers are not in."""
+    def issue_alone(self, running: Sequence[Job], *, group: int) -> float:
+        """Receipts and their inserts alone, through Python's own sqlite3."""
         with closing(sqlite3.connect(self.file, isolation_level=None)) as connection:
             for setting in ("foreign_keys = ON", "synchronous = FULL"):
                 connection.execute(f"PRAGMA {setting}")
@@ -196,7 +196,7 @@ class Store:
     def settle(self) -> None:
         """Bring what was written into the ledger's file, so that nobody pays for it later."""
         with closing(sqlite3.connect(self.file)) as connection:
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            connection.execute("PRAGMA wal_checkpoint(RESTART)")
 
     def seal(self, *, partial: bool = True) -> int:
         """Seal one batch; the log's new size, 0 if there was nothing to seal."""

@@ -4,10 +4,11 @@
 
 One process, its ledger in SQLite on the disk. Every round appends and syncs to a bare file and
 hashes with hashlib as well; costs are compared with those of the same round, and the median round
-counts. `alone` is `proofs` with the receipt's own insert: a receipt is made, signed and committed,
-and nothing else; `bare` is the same through Python's own sqlite3, as the design's prototype was,
-without the ledger's layers; `whole` is all that a worker commits for a job. How the bars were drawn
-is told in `benchmarks.receipt_rates`. The last line of the output is one JSON object.
+counts. `alone` is `proofs` with the receipt's insert alone, through Python's own sqlite3 as the
+design's prototype was: a receipt is made, signed and committed, and nothing else. `layered` is the
+same through the ledger's transactions, and `whole` is all that a worker commits for a job; both are
+reported beside the bars. How the bars were drawn is told in `benchmarks.receipt_rates`. The last
+line of the output is one JSON object.
 """
 
 from __future__ import annotations

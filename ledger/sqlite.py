@@ -13,6 +13,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import sqlalchemy as sa
@@ -201,7 +202,9 @@ def engine(path: Path, *, readonly: bool) -> sa.Engine:
 
     @event.listens_for(made, "begin")
     def _begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql(begin)
+        # Through SQLAlchemy the same word would take ten times as long.
+        driver: Any = connection.connection.driver_connection
+        driver.execute(begin)
 
     return made
 
