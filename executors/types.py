@@ -194,12 +194,16 @@ class HealthState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """An engine's condition. `idle_s` is the time since the last progress while requests ran."""
+    """An engine's condition. `idle_s` is the time since the last progress while requests ran.
+
+    `kv_cache_usage` goes from 0 to 1; None where the engine does not tell it.
+    """
 
     state: HealthState
     in_flight: int
     idle_s: float = 0.0
     reason: str = ""
+    kv_cache_usage: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,15 +13,21 @@ The states and moves are in `ledger.states`, the errors in `ledger.errors`.
 from __future__ import annotations
 
 from ledger import (
+    alert_channels,
+    alert_outbox,
+    alerts,
     batches,
     bodies,
+    bookmarks,
     changes,
     chords,
     events,
+    figures,
     jobs,
     leases,
     log_entries,
     logs,
+    moves,
     purge,
     quarantine,
     receipt_checks,
@@ -29,9 +35,12 @@ from ledger import (
     reviews,
     samples,
     sessions,
+    standings,
+    totals,
     trees,
     workers,
 )
+from ledger.bookmarks import Bookmark
 from ledger.clocks import Clock, ManualClock
 from ledger.errors import (
     BodyMismatch,
@@ -56,8 +65,10 @@ from ledger.errors import (
     LedgerUnavailable,
     LedgerUrlInvalid,
     TransactionTooLarge,
+    WorkerAlive,
     WorkerIdTaken,
 )
+from ledger.figures import Figures
 from ledger.log_values import (
     BatchRow,
     EntryRow,
@@ -69,9 +80,12 @@ from ledger.log_values import (
     ReviewRow,
     Unlogged,
 )
+from ledger.moves import Drawn, Move
 from ledger.purge import Purged
+from ledger.standings import Standing
 from ledger.states import EDGES, TERMINAL, State
 from ledger.store import Ledger
+from ledger.totals import TotalRow
 from ledger.transaction import Transaction
 from ledger.values import (
     Attention,
@@ -98,13 +112,16 @@ __all__ = [
     "BatchRow",
     "BodyMismatch",
     "BodyMissing",
+    "Bookmark",
     "Change",
     "ChordPart",
     "ChordState",
     "Claim",
     "Clock",
+    "Drawn",
     "EntryRow",
     "EventRow",
+    "Figures",
     "IdempotencyConflict",
     "IllegalTransition",
     "InvalidValue",
@@ -131,6 +148,7 @@ __all__ = [
     "LogRow",
     "LogState",
     "ManualClock",
+    "Move",
     "NewJob",
     "Purged",
     "QuarantineRow",
@@ -140,22 +158,31 @@ __all__ = [
     "ReviewRow",
     "SampleRow",
     "Session",
+    "Standing",
     "State",
+    "TotalRow",
     "Transaction",
     "TransactionTooLarge",
     "Unlogged",
+    "WorkerAlive",
     "WorkerFlags",
     "WorkerIdTaken",
     "WorkerRow",
+    "alert_channels",
+    "alert_outbox",
+    "alerts",
     "batches",
     "bodies",
+    "bookmarks",
     "changes",
     "chords",
     "events",
+    "figures",
     "jobs",
     "leases",
     "log_entries",
     "logs",
+    "moves",
     "purge",
     "quarantine",
     "receipt_checks",
@@ -163,6 +190,8 @@ __all__ = [
     "reviews",
     "samples",
     "sessions",
+    "standings",
+    "totals",
     "trees",
     "workers",
 ]

@@ -21,6 +21,7 @@ OF_A_JOB = ("id", "step", "previous", "state", "fence", "session")
 _table = tables.changes
 _APPEND = sequence.appending(_table, "seq")
 _AFTER = sequence.following(_table, "seq")
+_BEHIND = sequence.behind(_table, "seq")
 _OF_JOB = sa.select(_table).where(_table.c.job_id == sa.bindparam("wanted")).order_by(_table.c.step)
 
 
@@ -49,6 +50,11 @@ def after(tx: Transaction, seq: int, limit: int = 500) -> list[Change]:
     tx.flush()
     rows = tx.rows(_AFTER, {"after_seq": seq, "at_most": limit})
     return [Change(**row) for row in rows]
+
+
+def count_after(tx: Transaction, seq: int) -> int:
+    """How many moves come after number `seq`."""
+    return int(tx.execute(_BEHIND, {"after_seq": seq}).scalar_one())
 
 
 def of_job(tx: Transaction, job_id: str) -> list[Change]:

@@ -26,6 +26,10 @@ _ENDED: Mapping[str, Any] = {"finished_at": NOW}
 _HELD = (THE_JOB, THE_FENCE)
 _ERROR: sa.BindParameter[Any] = sa.bindparam("the_error", type_=jobs.c.error.type)
 _REASON: sa.BindParameter[str] = sa.bindparam("the_reason", type_=sa.Text)
+_ASKED: Mapping[str, Any] = {
+    "cancel_requested": sa.true(),
+    "cancel_asked_at": sa.func.coalesce(jobs.c.cancel_asked_at, NOW),
+}
 
 _COMMIT = Transition(
     sources=(State.RUNNING,),
@@ -76,13 +80,13 @@ _CANCEL_WAITING = Transition(
     sources=(State.QUEUED, State.SCHEDULED),
     target=State.CANCELLED,
     where=(THE_JOB,),
-    values={**_ENDED, "cancel_requested": sa.true(), "cancel_reason": _REASON},
+    values={**_ENDED, **_ASKED, "cancel_reason": _REASON},
 )
 _CANCEL_RUNNING = Transition(
     sources=(State.RUNNING,),
     target=State.CANCELLED,
     where=_HELD,
-    values={**_ENDED, "cancel_requested": sa.true()},
+    values={**_ENDED, **_ASKED},
 )
 _CANCEL_REQUESTED = Transition(
     sources=(State.RUNNING,),
@@ -102,10 +106,7 @@ _EXPIRE_WAITING = Transition(
 _REQUEST_CANCEL = (
     sa.update(jobs)
     .where(THE_JOB, jobs.c.state == State.RUNNING)
-    .values(
-        cancel_requested=sa.true(),
-        cancel_reason=sa.func.coalesce(jobs.c.cancel_reason, _REASON),
-    )
+    .values(**_ASKED, cancel_reason=sa.func.coalesce(jobs.c.cancel_reason, _REASON))
     .returning(jobs)
 )
 
@@ -196,7 +197,7 @@ def cancel(tx: Transaction, *, job_id: str, reason: str) -> Job | None:
     for _ in range(2):
         if (moved := _CANCEL_WAITING.one(tx, reason=reason, **asked)) is not None:
             return moved
-        row = tx.row(_REQUEST_CANCEL, asked)
+        row = tx.row(_REQUEST_CANCEL, {**asked, "now": tx.now})
         if row is not None:
             return job_of(row)
     return views.get(tx, job_id)

@@ -170,6 +170,7 @@ def _row(tx: Transaction, new: NewJob, state: State) -> dict[str, Any]:
         "review": False,
         "dedupe": new.dedupe,
         "follows": None,
+        "traceparent": new.traceparent,
     }
 
 

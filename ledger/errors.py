@@ -21,6 +21,7 @@ LedgerError
 ├── IdempotencyConflict        the idempotency key is taken by another request
 ├── JobInUse                   the job has not ended, or somebody still waits for its answer
 ├── WorkerIdTaken              another live session has this worker id
+├── WorkerAlive                the worker is alive, and so cannot be forgotten
 ├── IllegalTransition          a move that the published table does not have
 └── TransactionTooLarge        more changes in one transaction than can be numbered
 """
@@ -191,6 +192,13 @@ class WorkerIdTaken(LedgerError):
     """
 
     code = "WORKER_ID_TAKEN"
+    http_status = 409
+
+
+class WorkerAlive(LedgerError):
+    """A worker that is alive cannot be forgotten."""
+
+    code = "WORKER_ALIVE"
     http_status = 409
 
 

@@ -15,8 +15,12 @@ from ledger.values import EventRow, cleaned
 JOB_DEAD = "job_dead"
 """A job was given up after its third crash; written where that is decided, in `ledger.crashes`."""
 
+JOBS_RESENT = "jobs_resent"
+"""Jobs had vanished from the broker and were sent again; `jobs` in the details is their number."""
+
 _APPEND = sequence.appending(tables.events, "id")
 _AFTER = sequence.following(tables.events, "id")
+_BEHIND = sequence.behind(tables.events, "id")
 
 
 def add(tx: Transaction, *, kind: str, subject: str, details: Mapping[str, Any]) -> None:
@@ -34,3 +38,8 @@ def after(tx: Transaction, id: int, limit: int = 500) -> list[EventRow]:  # noqa
     """The events after number `id` (0 for all), oldest first; none is ever added behind them."""
     rows = tx.rows(_AFTER, {"after_seq": id, "at_most": limit})
     return [EventRow(**row) for row in rows]
+
+
+def count_after(tx: Transaction, id: int) -> int:  # noqa: A002 - column
+    """How many events come after number `id`."""
+    return int(tx.execute(_BEHIND, {"after_seq": id}).scalar_one())

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from ledger.errors import LedgerNotMigrated, LedgerTooNew
 
-REVISIONS = ("r0001", "r0002", "r0003", "r0004")
+REVISIONS = ("r0001", "r0002", "r0003", "r0004", "r0005", "r0006")
 """Every revision in `migrations/versions/`, the oldest first."""
 
 VERSION_TABLE = "ledger_version"

@@ -51,6 +51,13 @@ def following(table: sa.Table, number: str) -> tables.Statements:
     return {"sqlite": in_order, "postgresql": in_order.where(column < _numbered(oldest))}
 
 
+def behind(table: sa.Table, number: str) -> sa.Executable:
+    """The SELECT of how many rows come after the number `after_seq`."""
+    column = table.c[number]
+    mark = sa.bindparam("after_seq", type_=sa.BigInteger)
+    return sa.select(sa.func.count()).select_from(table).where(column > mark)
+
+
 def counted(tx: Transaction, row: dict[str, Any]) -> dict[str, Any]:
     """The row with its place among those of this transaction.
 

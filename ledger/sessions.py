@@ -17,6 +17,12 @@ from ledger.values import Job, Session, cleaned
 LEASE_S = 15.0
 """How long a lease lasts when it is not renewed, in seconds."""
 
+LEASE_LOST = "lease lost"
+"""Why a session was closed whose lease was over; its process may live."""
+
+PROCESS_DIED = "process died"
+"""Why a session was closed whose process is gone."""
+
 _THE_SESSION = sessions.c.id == sa.bindparam("the_session")
 _UNTIL: sa.BindParameter[float] = sa.bindparam("until", type_=sa.Double)
 _NOW: sa.BindParameter[float] = sa.bindparam("now", type_=sa.Double)

@@ -133,6 +133,8 @@ jobs = sa.Table(
     # Not a foreign key: the job that is followed may be deleted first.
     sa.Column("follows", sa.Text),
     sa.Column("purged_at", Real),
+    sa.Column("cancel_asked_at", Real),
+    sa.Column("traceparent", sa.Text),
     sa.UniqueConstraint("idempotency_key", name="jobs_idempotency_key"),
 )
 
@@ -203,6 +205,8 @@ samples = sa.Table(
     sa.Column("prompt_digest", sa.Text),
     sa.Column("duration_ms", sa.BigInteger, nullable=False),
     sa.Column("created_at", Real, nullable=False),
+    sa.Column("first_token_ms", sa.BigInteger),
+    sa.Column("cached_tokens", sa.Integer),
 )
 
 receipts = sa.Table(

@@ -54,6 +54,7 @@ class NewJob:
     idempotency_key: str | None = None
     dedupe: bool = False
     origin: str = "client"
+    traceparent: str | None = None
 
     def __post_init__(self) -> None:
         try:
@@ -90,7 +91,8 @@ class Job:
     `session` is the session that claimed it last; it holds the job only while `state` is running.
     `previous` is the state before this one and `step` the number of moves so far. `promoted_at` is
     when it was put before the others of its queue, `follows` the job whose execution it shares,
-    `purged_at` when its texts were erased.
+    `purged_at` when its texts were erased, `cancel_asked_at` when it was first called off.
+    `traceparent` is the trace that it belongs to, as W3C writes it.
     `created` is true only in what the call that entered the job returns.
     """
 
@@ -149,6 +151,8 @@ class Job:
     dedupe: bool = False
     follows: str | None = None
     purged_at: float | None = None
+    cancel_asked_at: float | None = None
+    traceparent: str | None = None
     created: bool = field(default=False, compare=False)
 
     @property
@@ -209,6 +213,8 @@ class SampleRow:
     duration_ms: int = 0
     text_digest: str | None = None
     created_at: float | None = None
+    first_token_ms: int | None = None
+    cached_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,7 @@
-"""Workers: what each last said of itself, and what it was told to do."""
+"""Workers: what each last said of itself, and what it was told to do.
+
+One that falls silent, and one that is heard of again, leave an event in the same transaction.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ledger import tables
+from ledger import events, sessions, tables
+from ledger.errors import WorkerAlive
 from ledger.tables import workers
 from ledger.transaction import Transaction
 from ledger.values import WorkerFlags, WorkerRow, cleaned
@@ -18,7 +22,15 @@ STALE_S = 60.0
 
 STALE = "stale"
 STOPPED = "stopped"
+FAILED = "failed"
 
+WORKER_STALE = "worker_stale"
+"""The kind of the event of a worker that has fallen silent; it carries its last facts."""
+
+WORKER_RETURNED = "worker_returned"
+"""The kind of the event of a stale worker that is heard of again."""
+
+_THE_WORKER = workers.c.worker == sa.bindparam("the_worker")
 _TOLD = ("session", "state", "facts", "seen_at")
 
 
@@ -32,17 +44,28 @@ _BEAT = tables.both(_beating)
 _MARK_STALE = (
     sa.update(workers)
     .where(workers.c.seen_at <= sa.bindparam("before", type_=sa.Double))
-    .where(workers.c.state.not_in([STALE, STOPPED]))
+    .where(workers.c.state.not_in([STALE, STOPPED, FAILED]))
     .values(state=STALE)
+    .returning(workers.c.worker, workers.c.facts, workers.c.seen_at)
+)
+# Held, so that no sweep comes between the look and the heartbeat that depends on it.
+_STATE = sa.select(workers.c.state).where(_THE_WORKER).with_for_update()
+_END = (
+    sa.update(workers)
+    .where(_THE_WORKER, workers.c.session == sa.bindparam("the_session"))
+    .values(
+        state=sa.bindparam("the_state", type_=sa.Text),
+        facts=sa.bindparam("the_facts", type_=workers.c.facts.type),
+        seen_at=sa.bindparam("now", type_=sa.Double),
+    )
     .returning(workers.c.worker)
 )
+_FORGET = sa.delete(workers).where(_THE_WORKER).returning(workers.c.worker)
 _ALL = sa.select(workers).order_by(workers.c.worker)
-_FLAGS = sa.select(workers.c.drain, workers.c.stop).where(
-    workers.c.worker == sa.bindparam("the_worker")
-)
+_FLAGS = sa.select(workers.c.drain, workers.c.stop).where(_THE_WORKER)
 _SET_FLAGS = (
     sa.update(workers)
-    .where(workers.c.worker == sa.bindparam("the_worker"))
+    .where(_THE_WORKER)
     .values(
         {
             flag: sa.func.coalesce(sa.bindparam(f"shall_{flag}", type_=sa.Boolean), workers.c[flag])
@@ -53,7 +76,7 @@ _SET_FLAGS = (
 )
 _SEAL = (
     sa.update(workers)
-    .where(workers.c.worker == sa.bindparam("the_worker"))
+    .where(_THE_WORKER)
     .values(seal=sa.bindparam("how", type_=sa.Text))
     .returning(workers.c.worker)
 )
@@ -62,7 +85,8 @@ _SEAL = (
 def beat(
     tx: Transaction, *, worker: str, session: str, state: str, facts: Mapping[str, Any]
 ) -> None:
-    """Write down how a worker is; `facts` is plain JSON."""
+    """Write down how a worker is; `facts` is plain JSON. A stale one returns with it."""
+    note_return(tx, worker)
     tx.execute(
         _BEAT,
         {
@@ -76,13 +100,54 @@ def beat(
     )
 
 
+def note_return(tx: Transaction, worker: str) -> None:
+    """Write the event of a return, if the worker was stale: whoever calls is heard of now."""
+    row = tx.row(_STATE, {"the_worker": cleaned(worker)})
+    if row is not None and row["state"] == STALE:
+        events.add(tx, kind=WORKER_RETURNED, subject=worker, details={})
+
+
+def end(
+    tx: Transaction, *, worker: str, session: str, state: str, facts: Mapping[str, Any]
+) -> bool:
+    """Write a worker's last word; false if another session has its name by now."""
+    last = {
+        "the_worker": cleaned(worker),
+        "the_session": session,
+        "the_state": cleaned(state),
+        "the_facts": facts,
+        "now": tx.now,
+    }
+    return tx.execute(_END, last).first() is not None
+
+
 def sweep(tx: Transaction, stale_after: float = STALE_S) -> builtins.list[str]:
     """Mark the workers last heard of `stale_after` seconds ago or earlier; gives those it marked.
 
-    A worker that says it has stopped is not stale.
+    A worker that says it has stopped or failed is not stale.
     """
     marked = tx.rows(_MARK_STALE, {"before": tx.now - stale_after})
-    return sorted(row["worker"] for row in marked)
+    marked.sort(key=lambda row: str(row["worker"]))
+    for row in marked:
+        told = {"seconds": round(tx.now - row["seen_at"], 1), "facts": row["facts"]}
+        events.add(tx, kind=WORKER_STALE, subject=row["worker"], details=told)
+    return [row["worker"] for row in marked]
+
+
+def forget(tx: Transaction, worker: str) -> bool:
+    """Take a worker out of the ledger; false for one that it does not know.
+
+    Raises:
+        WorkerAlive: its session is alive: it would be back with its next heartbeat.
+    """
+    alive = [session for session in sessions.live(tx) if session.worker == worker]
+    if alive:
+        raise WorkerAlive(
+            f"Worker {worker!r} is alive: process {alive[0].pid} on {alive[0].node}.",
+            suggested_action="Stop it first (`honeyflow worker stop`), or let it be.",
+            details={"worker": worker, "session": alive[0].id},
+        )
+    return tx.execute(_FORGET, {"the_worker": worker}).first() is not None
 
 
 def set_flag(

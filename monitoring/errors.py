@@ -2,6 +2,9 @@
 
 MonitoringError
 ├── NvmlUnavailable       NVIDIA's management library or its driver does not answer
+├── TracingUnavailable    spans are asked for and cannot be sent; names what is missing
+├── FlowerUnusable        Flower is not installed, or cannot listen where it was told to
+├── ChannelError          people could not be told; see monitoring.alerts.channels.errors
 └── BrokerUnfit           Redis is not fit to carry jobs
     ├── RedisUnreachable      it does not answer
     ├── RedisTooOld           its version lacks what the clients need
@@ -36,6 +39,18 @@ class NvmlUnavailable(MonitoringError):
     """The NVIDIA management library or its driver does not answer."""
 
     code = "NVML_UNAVAILABLE"
+
+
+class TracingUnavailable(MonitoringError):
+    """Spans are asked for and cannot be sent."""
+
+    code = "TRACING_UNAVAILABLE"
+
+
+class FlowerUnusable(MonitoringError):
+    """Flower is not installed, or cannot listen where it was told to."""
+
+    code = "FLOWER_UNUSABLE"
 
 
 class BrokerUnfit(MonitoringError):

@@ -81,6 +81,14 @@ WORKER_STATES = (
     "stale",
     "failed",
 )
+ORIGINS = ("client", "message", "api", "batch")
+CANARY = "canary"
+"""The origin of jobs that only try whether all works; they are counted apart."""
+
+DIRECTIONS = ("prompt", "cached_prompt", "completion")
+SAMPLE_OUTCOMES = ("used", "discarded", "failed")
+RECONCILER_ACTIONS = ("republished", "lease_reclaimed", "expired", "dead_lettered")
+HEALTH_CHECKS = ("process", "progress", "engine", "heartbeat")
 OTHER = "other"
 """The label value of whatever is not in a closed set."""
 
@@ -248,7 +256,7 @@ WORKERS = (
     _gauge(
         "canary_last_success_timestamp_seconds",
         "model",
-        _LEDGER,
+        _MOVES,
         "When one was last answered.",
     ),
     _histogram("canary_duration_seconds", "model", JOB_BUCKETS, "Time of a canary, whole."),

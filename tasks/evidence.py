@@ -77,8 +77,9 @@ def report(
     profile: Profile | None,
     issuer: Issuer,
     clock_skew_s: float,
+    samples_of: str | None = None,
 ) -> Report:
-    """The report of a job, as it is stored and hashed."""
+    """The report of a job, as it is stored and hashed; `samples_of` is who drew for it."""
     salt = secrets.token_bytes(SALT_BYTES) if request.sensitive else None
     cid_profile, recipients = issuer.settings.cid_profile, outbox.recipients(issuer.settings)
     sampler = {key: value for key, value in asdict(sampling).items() if key != "seed"}
@@ -118,7 +119,7 @@ def report(
         decision=str(outcome.decision),
         review_reasons=outcome.review_reasons,
         cid_profile=cid_profile,
-        samples_of=job.follows,
+        samples_of=samples_of,
         clock_skew_s=round(clock_skew_s) if abs(clock_skew_s) > MOST_SKEW_S else None,
         report_encryption="age" if recipients else None,
     )

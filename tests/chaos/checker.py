@@ -3,7 +3,7 @@
     I1  nothing lost: every accepted job ended, in exactly one way
     I2  legal history: its moves are a path of the published machine, with at most one commit
     I3  one receipt per succeeded job, and none otherwise
-    I4  the jobs' rows are counted as their moves add up; there is no exporter to check yet
+    I4  the jobs' rows are counted as their moves add up; the totals are compared beside this
     I5  nothing is left behind, and no worker ended otherwise than its test said
     I6  everything is bounded, and a crash counts against a job only if it suffered it alone
 
@@ -171,8 +171,8 @@ def _untrue(row: Row, job: Row, result: Row | None, report: Row | None) -> list[
 def counters_equal(past: Past) -> Iterator[str]:
     """I4: what `ledger.jobs.counts` counts is what the moves add up to.
 
-    Both are read from the ledger, which keeps no tally of its own: the one from the jobs' rows, the
-    other from the sequence of changes. What an exporter shows is not checked; there is none yet.
+    Both are read from the ledger: the one from the jobs' rows, the other from the sequence of
+    changes. The totals that an exporter shows are compared with them in `tests.counters`.
     """
     models = {row["id"]: row["model"] for row in past.of("jobs")}
     moved = Counter(

@@ -24,6 +24,7 @@ from ledger import (
     workers,
 )
 from tests.integration.ledger import model
+from tests.integration.ledger.counters import FIRST, OTHER, TWIN, Counters
 from tests.integration.ledger.model import NEVER, Model
 from tests.integration.ledger.support import ERROR, commit, new_job, open_session, sample
 
@@ -41,6 +42,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.jobs: dict[str, Model] = {}
         self.leases: dict[str, float] = {}
         self.seen: list[int] = []
+        self.counters = Counters(self.ledger, self.clock)
 
     def open_ledger(self) -> Ledger:
         """An empty one, with the machine's clock."""
@@ -304,6 +306,19 @@ class LedgerMachine(RuleBasedStateMachine):
         assert bool(again) == (job.state is State.QUEUED)
         job.copies += len(again)
 
+    @rule(which=st.sampled_from([FIRST, TWIN, OTHER]))
+    def somebody_counts(self, which: int) -> None:
+        self.counters.count(which)
+
+    @rule(which=st.sampled_from([FIRST, TWIN]), other=st.sampled_from([FIRST, TWIN, OTHER]))
+    def somebody_counts_and_is_overtaken(self, which: int, other: int) -> None:
+        if other != which:
+            self.counters.overtake(which, other)
+
+    @rule(which=st.sampled_from([FIRST, TWIN, OTHER]), batch=st.integers(1, 5))
+    def somebody_counts_and_is_killed(self, which: int, batch: int) -> None:
+        self.counters.kill(which, batch)
+
     @invariant()
     def the_rows_are_as_the_model_says(self) -> None:
         with self.ledger.read() as tx:
@@ -341,3 +356,6 @@ class LedgerMachine(RuleBasedStateMachine):
         assert {job_id: state for job_id, (_, state, _) in last.items()} == {
             job_id: job.state for job_id, job in self.jobs.items()
         }
+
+    def teardown(self) -> None:
+        self.counters.check()

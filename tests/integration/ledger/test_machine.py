@@ -29,6 +29,7 @@ class SqliteMachine(LedgerMachine):
         return Ledger.open(f"sqlite:///{self.folder}/ledger.db", clock=self.clock)
 
     def teardown(self) -> None:
+        super().teardown()
         self.ledger.close()
         shutil.rmtree(self.folder)
 
@@ -45,6 +46,7 @@ class PostgresMachine(LedgerMachine):
         return Ledger.open(self.url, clock=self.clock)
 
     def teardown(self) -> None:
+        super().teardown()
         self.ledger.close()
 
 

@@ -45,6 +45,8 @@ def test_only_transitions_set_a_state() -> None:
     found = {path.name for path in SOURCES if setting.search(path.read_text())}
 
     assert found == {
+        "alert_outbox.py",
+        "alerts.py",
         "entries.py",
         "logs.py",
         "reviews.py",
