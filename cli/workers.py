@@ -13,10 +13,12 @@ from rich.console import Console
 from rich.table import Table
 
 from ledger import WorkerRow, workers
+from monitoring.heartbeat import Heartbeat
+from monitoring.json_reader import printable
 from tasks import wiring
 from tasks.errors import HoneyflowError
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, help="Look at workers, drain and stop them.")
 
 Name = Annotated[
     str, typer.Argument(help="The worker's name, as `honeyflow worker list` shows it.")
@@ -60,25 +62,30 @@ def _tell(name: str, *, drain: bool | None = None, stop: bool | None = None) -> 
     with wiring.client().ledger.write() as tx:
         known = workers.set_flag(tx, name, drain=drain, stop=stop)
     if not known:
-        raise HoneyflowError(
-            f"The ledger knows no worker {name!r}.",
-            code="WORKER_UNKNOWN",
-            suggested_action="Look at `honeyflow worker list`.",
-            details={"worker": name},
-        )
+        raise unknown_worker(name)
+
+
+def unknown_worker(name: str) -> HoneyflowError:
+    """The error of a name that no worker has."""
+    return HoneyflowError(
+        f"The ledger knows no worker {name!r}.",
+        code="WORKER_UNKNOWN",
+        suggested_action="Look at `honeyflow worker list`.",
+        details={"worker": name},
+    )
 
 
 def _cells(row: WorkerRow, now: float) -> list[str]:
-    facts = row.facts
-    in_flight = f"{facts['in_flight']}/{facts['places']}" if "places" in facts else ""
+    told = Heartbeat.from_facts(row.facts)
+    in_flight = f"{told.in_flight or 0}/{told.places}" if told.places is not None else ""
     heard = "" if row.seen_at is None else f"{max(0.0, now - row.seen_at):.0f} s ago"
-    told = "stop" if row.stop else "drain" if row.drain else ""
+    order = "stop" if row.stop else "drain" if row.drain else ""
     return [
-        row.worker,
-        row.state,
-        str(facts.get("model") or ""),
-        str(facts.get("device") or ""),
+        printable(row.worker),
+        printable(row.state),
+        told.model or "",
+        told.device or "",
         in_flight,
         heard,
-        told,
+        order,
     ]

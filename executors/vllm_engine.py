@@ -16,6 +16,7 @@ import asyncio
 import copy
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any, cast
 
 from executors import devices
@@ -41,6 +42,7 @@ from executors.types import (
     Started,
 )
 from executors.vllm_answer import Answer, client_errors, engine_error
+from executors.vllm_figures import kv_cache_usage
 from executors.vllm_settings import (
     adapter_request,
     invalid,
@@ -145,7 +147,7 @@ class VllmExecutor:
         if health.state in (HealthState.READY, HealthState.STUCK) and self._engine.errored:
             self._note_death()
             return self._lifecycle.health()
-        return health
+        return replace(health, kv_cache_usage=kv_cache_usage(self._engine))
 
     def memory(self) -> Memory:
         """Resident bytes of the engine's processes, and what NVML says they hold on the GPUs."""

@@ -69,7 +69,7 @@ def survey_gpus() -> GpuSurvey:
     lost: list[str] = []
     try:
         with _nvml():
-            driver = _told(pynvml.nvmlSystemGetDriverVersion)
+            driver = told(pynvml.nvmlSystemGetDriverVersion)
             for index in range(pynvml.nvmlDeviceGetCount()):
                 try:
                     gpus.extend(_describe(index))
@@ -110,7 +110,7 @@ def _nvml() -> Iterator[None]:
     try:
         yield
     finally:
-        _told(pynvml.nvmlShutdown)
+        told(pynvml.nvmlShutdown)
 
 
 def _unavailable(error: Any) -> NvmlUnavailable:
@@ -137,7 +137,7 @@ def _unavailable(error: Any) -> NvmlUnavailable:
     )
 
 
-def _told(question: Callable[..., ValueT], *arguments: Any) -> ValueT | None:
+def told(question: Callable[..., ValueT], *arguments: Any) -> ValueT | None:
     """Return the answer, or None where the card or the driver has none."""
     try:
         return question(*arguments)
@@ -148,29 +148,29 @@ def _told(question: Callable[..., ValueT], *arguments: Any) -> ValueT | None:
 def _describe(index: int) -> Iterator[Gpu]:
     handle = pynvml.nvmlDeviceGetHandleByIndex(index)
     parent = pynvml.nvmlDeviceGetUUID(handle)
-    memory = _told(pynvml.nvmlDeviceGetMemoryInfo, handle)
-    mode = _told(pynvml.nvmlDeviceGetMigMode, handle)
+    memory = told(pynvml.nvmlDeviceGetMemoryInfo, handle)
+    mode = told(pynvml.nvmlDeviceGetMigMode, handle)
     partitioned = mode is not None and mode[0] == pynvml.NVML_DEVICE_MIG_ENABLE
     yield Gpu(
         index=index,
         uuid=parent,
-        name=_told(pynvml.nvmlDeviceGetName, handle) or "unnamed GPU",
+        name=told(pynvml.nvmlDeviceGetName, handle) or "unnamed GPU",
         total_bytes=None if memory is None else memory.total,
         free_bytes=None if memory is None else memory.free,
         mig_enabled=partitioned,
     )
     if not partitioned:
         return
-    for mig_index in range(_told(pynvml.nvmlDeviceGetMaxMigDeviceCount, handle) or 0):
+    for mig_index in range(told(pynvml.nvmlDeviceGetMaxMigDeviceCount, handle) or 0):
         # An index without a device is an ordinary gap: instances are created and destroyed.
-        part = _told(pynvml.nvmlDeviceGetMigDeviceHandleByIndex, handle, mig_index)
+        part = told(pynvml.nvmlDeviceGetMigDeviceHandleByIndex, handle, mig_index)
         if part is None:
             continue
-        memory = _told(pynvml.nvmlDeviceGetMemoryInfo, part)
+        memory = told(pynvml.nvmlDeviceGetMemoryInfo, part)
         yield Gpu(
             index=index,
             uuid=pynvml.nvmlDeviceGetUUID(part),
-            name=_told(pynvml.nvmlDeviceGetName, part) or "unnamed MIG device",
+            name=told(pynvml.nvmlDeviceGetName, part) or "unnamed MIG device",
             total_bytes=None if memory is None else memory.total,
             free_bytes=None if memory is None else memory.free,
             parent=parent,
@@ -180,23 +180,24 @@ def _describe(index: int) -> Iterator[Gpu]:
 
 def _read(index: int) -> GpuReading:
     handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-    memory = _told(pynvml.nvmlDeviceGetMemoryInfo, handle)
-    power = _told(pynvml.nvmlDeviceGetPowerUsage, handle)
-    utilization = _told(pynvml.nvmlDeviceGetUtilizationRates, handle)
+    memory = told(pynvml.nvmlDeviceGetMemoryInfo, handle)
+    power = told(pynvml.nvmlDeviceGetPowerUsage, handle)
+    utilization = told(pynvml.nvmlDeviceGetUtilizationRates, handle)
     return GpuReading(
         index=index,
         uuid=pynvml.nvmlDeviceGetUUID(handle),
-        name=_told(pynvml.nvmlDeviceGetName, handle) or "unnamed GPU",
+        name=told(pynvml.nvmlDeviceGetName, handle) or "unnamed GPU",
         memory_used_bytes=None if memory is None else memory.used,
         memory_total_bytes=None if memory is None else memory.total,
-        temperature_celsius=_temperature(handle),
+        temperature_celsius=temperature(handle),
         power_watts=None if power is None else power / _MILLIWATTS,
         utilization_ratio=None if utilization is None else utilization.gpu / _PERCENT,
     )
 
 
-def _temperature(handle: Any) -> int | None:
+def temperature(handle: Any) -> int | None:
+    """Return a GPU's temperature in degrees Celsius, or None where it is not told."""
     # The old call is deprecated and the new one is missing from drivers of a few years ago.
     sensor = pynvml.NVML_TEMPERATURE_GPU
-    new = _told(pynvml.nvmlDeviceGetTemperatureV, handle, sensor)
-    return new if new is not None else _told(pynvml.nvmlDeviceGetTemperature, handle, sensor)
+    new = told(pynvml.nvmlDeviceGetTemperatureV, handle, sensor)
+    return new if new is not None else told(pynvml.nvmlDeviceGetTemperature, handle, sensor)

@@ -22,6 +22,9 @@ from typing import Any
 import executors
 from executors import Completion, EngineConfig, Executor, LoadProgress
 from ledger import Attention
+from monitoring import log_context, log_words
+from monitoring.log_context import JobContext
+from tasks import narration
 from tasks.admission import Admission
 from tasks.client import Client
 from tasks.evidence import Issuer
@@ -32,6 +35,7 @@ from tasks.runner import Ending, Runner
 from tasks.scribe import Scribe
 from tasks.slots import Slot
 from tasks.stream import EventSink, EventWriter
+from tasks.token_meter import TokenMeter
 from tasks.watches import Watches
 
 logger = logging.getLogger(__name__)
@@ -62,6 +66,7 @@ class EngineHost:
         on_flawed: Callable[[Any, str, str], None],
         on_free: Callable[[], None],
         has_backlog: Callable[[], bool],
+        tokens: TokenMeter,
     ) -> None:
         self._config = config
         self._client = client
@@ -72,6 +77,7 @@ class EngineHost:
         self._on_engine_lost = on_engine_lost
         self.on_free = on_free
         self._has_backlog = has_backlog
+        self._tokens = tokens
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._turn, name="engine-loop", daemon=True)
         self._pids = itertools.count(1)
@@ -119,6 +125,7 @@ class EngineHost:
             issuer=self._issuer,
             sink=lambda job_id: EventSink(job_id, self._writer),
             jitter=random.random,
+            on_tokens=self._tokens.add,
         )
         self.call(self._watches.start()).result()
 
@@ -219,6 +226,7 @@ class EngineHost:
 
     async def _live(self, slot: Slot) -> None:
         """A message's life: wait for places, claim, run, finish."""
+        log_context.bind(JobContext(job_id=slot.job_id))
         ending: Ending | None = None
         try:
             ending = await self._claim_and_run(slot)
@@ -243,6 +251,7 @@ class EngineHost:
             if claim is None:
                 return None
             self.typical_wave = slot.hold.prepaid
+            narration.bind(claim.job)
             self.finisher.submit(slot.accept)
             assert self._runner is not None
             ending = await self._runner.run(claim, slot.hold)
@@ -270,7 +279,8 @@ class EngineHost:
         if self.engine_lost:
             return
         self.engine_lost = True
-        logger.critical("the engine is lost: %s", reason)
+        # An engine's last words may quote a prompt; they are in the event that is written of it.
+        logger.critical("the engine is lost; it said %s", log_words.digested(reason))
         for pid in tuple(self.slots):
             self.stop_slot(pid, "engine")
         self._on_engine_lost(reason)

@@ -40,9 +40,10 @@ class Keeper:
     """Keeps one worker's session alive, opens a new one when it was lost, and sends heartbeats.
 
     `on_lost` is called when the lease was lost: the jobs of the old session belong to others now.
-    `facts` gives the heartbeat's content. `freed` are jobs of a dead predecessor, to be sent again;
-    `on_freed` is called with those that the engine's loop held when it stood still; `on_replaced`
-    when another worker has this one's name.
+    `facts` gives a heartbeat's state and content, `on_beat` gets those that are in the ledger.
+    `freed` are jobs of a dead predecessor, to be sent again; `on_freed` is called with those that
+    the engine's loop held when it stood still; `on_replaced` when another worker has this one's
+    name.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Keeper:
         facts: Callable[[], tuple[str, Mapping[str, Any]]],
         on_freed: Callable[[Sequence[Job]], None] | None = None,
         on_replaced: Callable[[str], None] | None = None,
+        on_beat: Callable[[str, Mapping[str, Any]], None] | None = None,
     ) -> None:
         self._ledger = ledger
         self._worker = worker
@@ -65,11 +67,16 @@ class Keeper:
         self._facts = facts
         self._on_freed = on_freed
         self._on_replaced = on_replaced
+        self._on_beat = on_beat
         self._late_looks = 0
         self._ticks: dict[str, float] = {}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="keeper", daemon=True)
         self._beaten = float("-inf")
+        self._said = ""
+        self._ended = False
+        self._beating = threading.RLock()
+        self._nudged = threading.Event()
         self.session = ""
         self.freed: list[Job] = []
 
@@ -82,7 +89,10 @@ class Keeper:
         with self._ledger.write() as tx:
             for other in sessions.live(tx):
                 if other.worker == self._worker and process_is_gone(other):
-                    self.freed += sessions.close(tx, other.id, crashed=True, reason="process died")
+                    gone = sessions.PROCESS_DIED
+                    self.freed += sessions.close(tx, other.id, crashed=True, reason=gone)
+                    worker_events.failed(tx, self._worker, check="process", reason=gone)
+            workers.note_return(tx, self._worker)
             session = sessions.open(
                 tx,
                 worker=self._worker,
@@ -104,6 +114,7 @@ class Keeper:
     def stop(self) -> None:
         """Stop renewing; the session stays until it is closed or its lease is over."""
         self._stopping.set()
+        self._nudged.set()
         if self._thread.is_alive():
             self._thread.join(timeout=5)
 
@@ -129,21 +140,35 @@ class Keeper:
         """Whether a loop stood still at the last look: nothing is to be taken on meanwhile."""
         return self._late_looks > 0
 
+    def nudge(self) -> None:
+        """Send a heartbeat soon: something has changed. From any thread."""
+        self._nudged.set()
+
     def _run(self) -> None:
-        while not self._stopping.wait(self._timing.renew_s):
+        due = time.monotonic() + self._timing.renew_s
+        while not self._stopping.is_set():
+            self._nudged.wait(max(0.0, due - time.monotonic()))
+            self._nudged.clear()
+            if self._stopping.is_set():
+                return
+            # Loops are looked at in even steps, however often something changes.
+            if time.monotonic() < due:
+                self.tell()
+                continue
             try:
                 self._turn()
             except LedgerError as error:
                 logger.warning("the lease could not be renewed: %s", error)
             except Exception:
                 logger.exception("the keeper met something unexpected")
+            due = time.monotonic() + self._timing.renew_s
 
     def _turn(self) -> None:
         stalled = self._stalled()
         if stalled > self._timing.stall_exit_s:
             logger.critical("a loop has not turned for %.0f s; ending this worker", stalled)
             self._note("worker_stalled", stalled)
-            self._end()
+            self._end(f"a loop has not turned for {stalled:.0f} s")
             os._exit(1)
         if stalled > self._timing.stall_s:
             logger.error("a loop has not turned for %.0f s; the lease is not renewed", stalled)
@@ -152,7 +177,7 @@ class Keeper:
         self._late_looks = 0
         self._renew()
 
-    def _end(self) -> None:
+    def _end(self, reason: str) -> None:
         """Leave the end of a session behind, though this one's may have been closed long ago.
 
         What was taken from the broker since then, and not claimed, is seen to have gone with it.
@@ -163,6 +188,7 @@ class Keeper:
         except LedgerError as error:
             logger.warning("the end of this worker could not be written: %s", error)
         self.close(crashed=True, reason="a loop stood still")
+        self.say_last("failed", check="progress", reason=reason)
 
     def _give_up_engine(self) -> None:
         """Close the session as crashed when the engine's loop stands still at a second look.
@@ -175,6 +201,7 @@ class Keeper:
             freed = self.close(crashed=True, reason="the engine's loop stands still")
             if self._late_looks == SECOND_LOOK:
                 self._note("engine_stalled", late)
+                self._note_failed("progress", f"the engine's loop has not turned for {late:.0f} s")
             if freed and self._on_freed is not None:
                 self._on_freed(freed)
 
@@ -187,8 +214,9 @@ class Keeper:
                 self._on_lost()
             finally:
                 self._open_again()
-        if time.monotonic() - self._beaten >= self._timing.heartbeat_s:
-            self.beat()
+        state, facts = self._facts()
+        if state != self._said or time.monotonic() - self._beaten >= self._timing.heartbeat_s:
+            self._send(state, facts)
 
     def _open_again(self) -> None:
         try:
@@ -198,16 +226,72 @@ class Keeper:
             if self._on_replaced is not None:
                 self._on_replaced(str(error))
             raise
+        # The row says `starting` now.
+        self._said = ""
 
     def _note(self, kind: str, stalled: float) -> None:
         worker_events.note(self._ledger, self._worker, kind, {"seconds": round(stalled, 1)})
 
-    def beat(self) -> None:
-        """Send one heartbeat."""
-        state, facts = self._facts()
-        with self._ledger.write() as tx:
-            workers.beat(tx, worker=self._worker, session=self.session, state=state, facts=facts)
-        self._beaten = time.monotonic()
+    def _note_failed(self, check: str, reason: str) -> None:
+        try:
+            with self._ledger.write() as tx:
+                worker_events.failed(tx, self._worker, check=check, reason=reason)
+        except LedgerError as error:
+            logger.warning("the event worker_failed is not written: %s", error)
+
+    def tell(self) -> None:
+        """Send one heartbeat; whatever goes wrong with it is only logged."""
+        try:
+            self._send(*self._facts())
+        except LedgerError as error:
+            logger.warning("the heartbeat could not be sent: %s", error)
+        except Exception:
+            logger.exception("the heartbeat met something unexpected")
+
+    def _send(self, state: str, facts: Mapping[str, Any]) -> None:
+        with self._beating:
+            if self._ended or not self.session:
+                return
+            with self._ledger.write() as tx:
+                # One that only woke up may have lost its session, and its name, to another.
+                if not sessions.hold(tx, self.session):
+                    return
+                workers.beat(
+                    tx, worker=self._worker, session=self.session, state=state, facts=facts
+                )
+            self._sent(state, facts)
+
+    def _sent(self, state: str, facts: Mapping[str, Any]) -> None:
+        self._beaten, self._said = time.monotonic(), state
+        if self._on_beat is not None:
+            self._on_beat(state, facts)
+
+    def say_last(self, state: str, *, check: str = "", reason: str = "") -> None:
+        """Write this worker's last state, with an event; once, and nothing is sent after it.
+
+        `check` names what found it unwell, if anything did. Another worker that has this one's name
+        by now is left alone.
+        """
+        with self._beating:
+            if self._ended or not self.session:
+                return
+            self._ended = True
+            try:
+                facts = self._facts()[1]
+                with self._ledger.write() as tx:
+                    if not workers.end(
+                        tx, worker=self._worker, session=self.session, state=state, facts=facts
+                    ):
+                        return
+                    if check:
+                        worker_events.failed(tx, self._worker, check=check, reason=reason)
+                    elif state == workers.STOPPED:
+                        worker_events.stopped(tx, self._worker, reason=reason)
+                self._sent(state, facts)
+            except LedgerError as error:
+                logger.warning("the last state of this worker could not be written: %s", error)
+            except Exception:
+                logger.exception("the last heartbeat met something unexpected")
 
     def _stalled(self) -> float:
         if HUB in self._ticks and broker_waits.main_thread_waits():

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 
-from ledger import logs, workers
-from tasks import sealer, wiring
+from ledger import bookmarks, logs, workers
+from tasks import sealer, wiring, worker_events
 from tasks.celery import app
 
 logger = logging.getLogger(__name__)
 
-STALE_AFTER_S = 60.0
+BOOKMARK = "beat"
+"""The bookmark that tells when something that beat sends was last run."""
 
 
 @app.task(name="tasks.reconcile", ignore_result=True)
@@ -25,12 +26,18 @@ def reconcile() -> None:
 
 @app.task(name="tasks.sweep_workers", ignore_result=True)
 def sweep_workers() -> int:
-    """Mark workers whose heartbeat is older than 60 s as stale; returns how many."""
+    """Mark workers whose heartbeat is older than `timing.stale_s` as stale; returns how many."""
     client = wiring.client()
+    stale_s = client.settings.timing.stale_s
     with client.ledger.write() as tx:
-        stale = workers.sweep(tx, stale_after=STALE_AFTER_S)
+        stale = workers.sweep(tx, stale_after=stale_s)
+        for name in stale:
+            worker_events.failed(
+                tx, name, check="heartbeat", reason=f"no heartbeat for {stale_s:.0f} s"
+            )
+        bookmarks.note(tx, BOOKMARK)
     for name in stale:
-        logger.warning("worker %s has sent no heartbeat for %.0f s", name, STALE_AFTER_S)
+        logger.warning("worker %s has sent no heartbeat for %.0f s", name, stale_s)
     return len(stale)
 
 

@@ -8,19 +8,18 @@ of threads.
 
 from __future__ import annotations
 
+import functools
 import logging
-import os
-import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from celery.concurrency.base import BasePool, apply_target
 from celery.worker import state as worker_state
 from kombu.asynchronous.hub import Hub
 
-from executors import ExecutorError, LoadProgress
-from ledger import Attention, Job, Ledger, LedgerError
+from executors import ExecutorError
+from ledger import Attention, Ledger, LedgerError
 from routing import INGEST
 from tasks import (
     drain,
@@ -31,7 +30,6 @@ from tasks import (
     messages,
     naming,
     pinning,
-    publish,
     redis_server,
     signing,
     transport,
@@ -41,17 +39,19 @@ from tasks import (
 from tasks.attention import AttentionWatch
 from tasks.consumer_watch import ConsumerWatch
 from tasks.engine_host import EngineHost
-from tasks.errors import HoneyflowError, adopt, describe
+from tasks.errors import HoneyflowError, describe
 from tasks.gate import Gate
 from tasks.issuing import Issuing
 from tasks.keeper import Keeper
 from tasks.lane import Lane
+from tasks.leaving import FAILED, Leaving, open_session, send_again
 from tasks.messages import INFER
 from tasks.reconcile import Reconciler
 from tasks.redis_check import require_safe
 from tasks.scribe import Scribe
 from tasks.slots import Slot
 from tasks.stream import EventWriter
+from tasks.vitals import Vitals
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +70,7 @@ class EnginePool(BasePool):
     host: EngineHost | None = None
     hub: Hub | None = None
     ledger: Ledger | None = None
+    leaving: Leaving | None = None
 
     def on_start(self) -> None:
         """Start everything; what fails says why, leaves nothing running, and exits with 1."""
@@ -92,6 +93,8 @@ class EnginePool(BasePool):
             logger.critical("%s [%s] %s", told["message"], told["code"], told["suggested_action"])
             if self.ledger is not None:
                 self.note_event("start_failed", told)
+            if self.leaving is not None:
+                self.leaving.last_state = FAILED
             self._stop_services()
             raise SystemExit(1) from error
         except BaseException:
@@ -113,15 +116,21 @@ class EnginePool(BasePool):
         self.scribe = Scribe(ledger=self.client.ledger)
         self.scribe.start()
         self._undo.append(self.scribe.stop)
+        self.vitals = Vitals(
+            settings=settings, pin=self.pin, worker=self.worker_name, note=self.note_event
+        )
+        self.vitals.start()
+        self._undo.append(self.vitals.stop)
         self.keeper = Keeper(
             ledger=self.client.ledger,
             worker=self.worker_name,
             node=self.pin.node,
             timing=settings.timing,
             on_lost=self._session_lost,
-            on_freed=self._send_again,
+            on_freed=functools.partial(send_again, self.client),
             on_replaced=self._replaced,
             facts=self._facts,
+            on_beat=self.vitals.sent,
         )
         self._open_session()
         self.keeper.start()
@@ -133,7 +142,8 @@ class EnginePool(BasePool):
         self._undo.append(self.reconciler.stop)
         self._start_gate()
         self._start_watches()
-        self.keeper.beat()
+        self.vitals.say_started()
+        self.keeper.tell()
 
     def _start_gate(self) -> None:
         self.gate = Gate(
@@ -171,15 +181,21 @@ class EnginePool(BasePool):
         self._undo.append(self.consumer_watch.stop)
 
     def _open_session(self) -> None:
-        try:
-            self.keeper.open()
-        except LedgerError as error:
-            raise adopt(error) from error
-        self._undo.append(lambda: self._close_session(crashed=False, reason="stopped"))
-        self._send_again(self.keeper.freed)
+        open_session(self.client, self.keeper)
+        self.leaving = Leaving(
+            client=self.client,
+            keeper=self.keeper,
+            note=self.note_event,
+            wake=self._wake_hub,
+            look=self.vitals.look_again,
+            patience_s=self.settings.timing.stall_exit_s,
+        )
+        self._undo.append(self.leaving.leave)
+        self.keeper.tell()
 
     def _start_engine(self) -> None:
         assert self.pin.engine is not None
+        self._undo.append(wiring.tracer().stop)
         self.issuing = Issuing.start(
             settings=self.settings,
             ledger=self.client.ledger,
@@ -202,9 +218,11 @@ class EnginePool(BasePool):
             on_flawed=self._flawed,
             on_free=self._wake_hub,
             has_backlog=transport.has_backlog,
+            tokens=self.vitals.tokens,
         )
         self.host = host
-        host.start(self._on_progress)
+        with self.vitals.loading(self.keeper.tell):
+            host.start(facts.log_progress)
         self._undo.append(host.stop)
         logger.info("%s", facts.of_engine(host))
 
@@ -279,6 +297,8 @@ class EnginePool(BasePool):
         """Refuse new jobs."""
         self.consuming = False
         self.closed = True
+        if self.leaving is not None:
+            self.keeper.nudge()
 
     def _attend(self, seen: Attention) -> None:
         if self.host is not None:
@@ -291,6 +311,7 @@ class EnginePool(BasePool):
             return
         logger.warning("told to %s", "drain" if drain else "go on")
         self.consuming = not drain
+        self.keeper.nudge()
         transport.set_drained(self.pin.queues if drain else ())
         if drain and self.host is not None:
             self.host.return_unclaimed()
@@ -337,38 +358,18 @@ class EnginePool(BasePool):
                 logger.exception("stopping went wrong; going on")
 
     def _engine_lost(self, reason: str) -> None:
-        self._end("engine_lost", reason)
+        self._end("engine_lost", reason, check="engine")
 
     def _replaced(self, reason: str) -> None:
         logger.critical("another worker has this one's name: %s", reason)
-        self._end("worker_replaced", reason)
+        self._end("worker_replaced", reason, check="heartbeat")
 
-    def _end(self, event: str, reason: str) -> None:
+    def _end(self, event: str, reason: str, *, check: str) -> None:
         """Stop consuming, hand the jobs back with the session, end with exit code 1."""
         self.consuming = False
         self.closed = True
-        threading.Thread(target=self._give_up, args=(event, reason), daemon=True).start()
-
-    def _give_up(self, event: str, reason: str) -> None:
-        self.keeper.stop()
-        self._close_session(crashed=True, reason=reason)
-        self.note_event(event, {"reason": reason})
-        worker_state.should_stop = 1  # type: ignore[assignment]
-        self._wake_hub()
-        # The hub may be stuck on a dead broker: the exit does not wait for it for ever.
-        time.sleep(self.settings.timing.stall_exit_s)
-        os._exit(1)
-
-    def _close_session(self, *, crashed: bool, reason: str) -> None:
-        self._send_again(self.keeper.close(crashed=crashed, reason=reason))
-
-    def _send_again(self, freed: Sequence[Job]) -> None:
-        """Send jobs that went back to their queue; if that fails, a reconciler does it."""
-        queued = [job for job in freed if job.state == "queued"]
-        try:
-            publish.send(self.client.app, queued, ledger_uuid=self.client.ledger.uuid)
-        except Exception as error:
-            logger.warning("%d job(s) are sent later: %s", len(queued), error)
+        assert self.leaving is not None
+        self.leaving.give_up(event, reason, check=check)
 
     def _flawed(self, message: Any, reason: str, detail: str) -> None:
         self.gate.keep_message(message, reason, detail)
@@ -380,18 +381,13 @@ class EnginePool(BasePool):
     def _wake_hub(self) -> None:
         hubs.wake(self.hub)
 
-    def _on_progress(self, progress: LoadProgress) -> None:
-        logger.info(
-            "loading: %s %.0f %% %s", progress.phase, 100 * progress.fraction, progress.detail
-        )
-
     @property
     def worker_name(self) -> str:
         """The worker's id: Celery's node name, from `-n` or from the GPU and the node."""
         return naming.worker_name()
 
     def _facts(self) -> tuple[str, Mapping[str, Any]]:
-        return facts.of_heartbeat(self.pin, self.host, consuming=self.consuming)
+        return self.vitals.tell(self.host, consuming=self.consuming, closed=self.closed)
 
     def _get_info(self) -> dict[str, Any]:
         info: dict[str, Any] = {**super()._get_info(), "engine": None}  # type: ignore[misc]

@@ -11,15 +11,16 @@ import itertools
 import logging
 import re
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import redis
 from kombu.exceptions import OperationalError
 
-from ledger import Job, LedgerError, jobs, leases, sessions
+from ledger import Job, LedgerError, bookmarks, events, jobs, leases, sessions
 from routing import list_keys
-from tasks import backlog, canvas, ledger_id, publish
+from tasks import backlog, canvas, ledger_id, publish, worker_events
 from tasks.backend import BodyTaken
 from tasks.client import Client
 from tasks.errors import BrokerUnavailable, LedgerMismatch
@@ -28,7 +29,10 @@ from tasks.settings import Timing
 
 logger = logging.getLogger(__name__)
 
-LEASE = "reconciler"
+LEASE = BOOKMARK = "reconciler"
+NOTE_S = 10.0
+"""How often at most it is noted that rounds are run; see `ledger.bookmarks`."""
+
 MISMATCHES = 2
 LOOK_AGAIN = 15
 BATCH = 500
@@ -53,6 +57,7 @@ class Reconciler:
         # The first session's for good: a worker that opens another one goes on under its lease.
         self._holder = keeper.session
         self._rounds = 0
+        self._noted = -NOTE_S
         self._last_end: float | None = None
         self._age_s = timing.resend_after_s
         self._mismatches: dict[str, int] = {}
@@ -104,6 +109,7 @@ class Reconciler:
         self._publish_ledger()
         self._send(self._find_lost())
         self._deliver()
+        self._note()
         return True
 
     def _take_lease(self) -> bool:
@@ -117,6 +123,14 @@ class Reconciler:
                 return False
             leases.release(tx, LEASE, other.id)
             return leases.take(tx, LEASE, self._holder, ttl_s=ttl_s)
+
+    def _note(self) -> None:
+        """Say that a round was run, for whoever watches that they are."""
+        if time.monotonic() - self._noted < NOTE_S:
+            return
+        with self._client.ledger.write() as tx:
+            bookmarks.note(tx, BOOKMARK)
+        self._noted = time.monotonic()
 
     def _publish_ledger(self) -> None:
         """Say again which ledger this is: a flushed Redis has forgotten it."""
@@ -133,9 +147,13 @@ class Reconciler:
         freed: list[Job] = []
         for session in over:
             died = process_is_gone(session)
-            reason = "process died" if died else "lease lost"
+            reason = sessions.PROCESS_DIED if died else sessions.LEASE_LOST
             with self._client.ledger.write() as tx:
+                held = sessions.get(tx, session.id)
                 freed += sessions.close(tx, session.id, crashed=died, reason=reason)
+                # A successor of its name may have closed it, and said so, in between.
+                if died and held is not None and held.closed_at is None:
+                    worker_events.failed(tx, session.worker, check="process", reason=reason)
             logger.warning("worker %s: %s; its jobs go on elsewhere", session.worker, reason)
         return [job for job in freed if job.state == "queued"]
 
@@ -190,7 +208,11 @@ class Reconciler:
         lost: list[Job] = []
         for start in range(0, len(suspects), BATCH):
             with self._client.ledger.write() as tx:
-                lost += jobs.resend(tx, suspects[start : start + BATCH])
+                resent = jobs.resend(tx, suspects[start : start + BATCH])
+                if resent:
+                    told = {"jobs": len(resent)}
+                    events.add(tx, kind=events.JOBS_RESENT, subject=LEASE, details=told)
+            lost += resent
         if lost:
             logger.warning("%d job(s) had vanished from the broker; sent again", len(lost))
         return lost

@@ -17,7 +17,7 @@ from tasks.errors import DeadlineExpired, RequestInvalid, adopt
 FAR_S = 100 * 365.25 * 86_400
 MAX_KEY_CHARS = 255
 
-_GONE = frozenset({"stale", "stopped"})
+_GONE = frozenset({"stale", "stopped", "failed"})
 
 
 def fields_of(request: object, *, place: str = "request") -> Mapping[str, Any]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 GB = 1_000_000_000
@@ -30,7 +30,12 @@ class FakePart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FakeGpu:
-    """A pretended GPU: bytes, degrees Celsius, milliwatts, percent; None is a sensor it lacks."""
+    """A pretended GPU; None is a sensor it lacks.
+
+    Bytes, degrees Celsius, milliwatts, percent, millijoules; `reasons` are NVML's bits for low
+    clocks, `violations` nanoseconds by policy (0 power, 1 thermal), `ecc` errors (0 corrected, 1
+    not), `xids` all faults it has had so far.
+    """
 
     uuid: str
     name: str = "Pretended RTX 6000"
@@ -39,9 +44,19 @@ class FakeGpu:
     temperature: int | None = 41
     power: int | None = 72_500
     utilization: int | None = 30
+    energy: int | None = None
+    reasons: int | None = None
+    violations: Mapping[int, int] = field(default_factory=dict)
+    ecc: Mapping[int, int] = field(default_factory=dict)
+    xids: Sequence[int] | None = None
     lost: int = 0
     parts: tuple[FakePart, ...] = ()
 
+
+_SINGLE = (
+    *("uuid", "name", "total", "used", "temperature", "power", "utilization", "energy"),
+    *("reasons", "lost"),
+)
 
 TWO_GPUS = (
     FakeGpu(uuid="GPU-5fd4f087-86f3-4a7c-9c3e-0123456789ab"),
@@ -78,16 +93,20 @@ def write_state(
     """Write what the pretended library shows, in one step, and return the path."""
     lines = [f"driver={driver}", f"count={len(gpus)}", f"init_error={init_error}"]
     for index, gpu in enumerate(gpus):
-        for field in fields(gpu):
-            value = getattr(gpu, field.name)
-            if field.name != "parts" and value is not None:
-                lines.append(f"gpu.{index}.{field.name}={value}")
+        for name in _SINGLE:
+            value = getattr(gpu, name)
+            if value is not None:
+                lines.append(f"gpu.{index}.{name}={value}")
+        lines += [f"gpu.{index}.violation.{key}={value}" for key, value in gpu.violations.items()]
+        lines += [f"gpu.{index}.ecc.{key}={value}" for key, value in gpu.ecc.items()]
+        if gpu.xids is not None:
+            lines.append(f"gpu.{index}.xids={','.join(map(str, gpu.xids))}")
         if gpu.parts:
             lines.append(f"gpu.{index}.mig={len(gpu.parts)}")
         for number, part in enumerate(gpu.parts):
             lines += [
-                f"gpu.{index}.mig.{number}.{field.name}={getattr(part, field.name)}"
-                for field in fields(part)
+                f"gpu.{index}.mig.{number}.{column.name}={getattr(part, column.name)}"
+                for column in fields(part)
             ]
     fresh = path.with_suffix(".new")
     fresh.write_text("\n".join(lines) + "\n", encoding="ascii")

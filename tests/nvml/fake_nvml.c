@@ -1,13 +1,19 @@
 /* A pretended libnvidia-ml.so.1, as much of NVIDIA's NVML API reference as pynvml is asked for here.
  *
- * It keeps no state: every answer is looked up in the file named by FAKE_NVML_STATE, one `key=value`
- * in a line, so that a test can change a card while a worker is running:
+ * It keeps no state but how many faults each event set has been told: every other answer is looked up
+ * in the file named by FAKE_NVML_STATE, one `key=value` in a line, so that a test can change a card
+ * while a worker is running:
  *
  *   count=2                   number of GPUs (none without it)
  *   driver=580.65.06          driver version
  *   init_error=9              nvmlInit fails with this code
  *   gpu.0.uuid= gpu.0.name= gpu.0.total= gpu.0.used=           bytes
  *   gpu.0.temperature= gpu.0.power= gpu.0.utilization=         degrees Celsius, milliwatts, percent
+ *   gpu.0.energy=             millijoules since the driver was loaded
+ *   gpu.0.reasons=            why its clocks are low, as a number of bits
+ *   gpu.0.violation.0=        nanoseconds slowed down by a policy (0 power, 1 thermal)
+ *   gpu.0.ecc.0= gpu.0.ecc.1= memory errors, corrected and not
+ *   gpu.0.xids=79,31          the faults it has had so far; without it, none are ever told
  *   gpu.0.lost=1              the card has fallen off the bus
  *   gpu.0.mig=2               MIG mode is on, with two devices
  *   gpu.0.mig.1.uuid= gpu.0.mig.1.name= gpu.0.mig.1.total= gpu.0.mig.1.used=
@@ -27,6 +33,7 @@ enum {
   NOT_FOUND = 6,
   INSUFFICIENT_SIZE = 7,
   DRIVER_NOT_LOADED = 9,
+  TIMEOUT = 10,
   GPU_IS_LOST = 15,
 };
 
@@ -49,6 +56,23 @@ typedef struct {
   unsigned int version, sensor;
   int temperature;
 } temperature_t;
+
+typedef struct {
+  unsigned long long reference, violation;
+} violation_t;
+
+typedef struct {
+  device_t device;
+  unsigned long long type, data;
+  unsigned int gpu_instance, compute_instance;
+} event_t;
+
+typedef struct {
+  device_t device;
+  unsigned long told;
+} event_set_t;
+
+enum { XID_EVENT = 8 };
 
 static int look_up(const char *key, char *value, size_t size) {
   const char *path = getenv("FAKE_NVML_STATE");
@@ -82,14 +106,24 @@ static void key_of(device_t device, const char *field, char *key, size_t size) {
   else snprintf(key, size, "gpu.%lu.%s", gpu, field);
 }
 
+static int is_lost(device_t device) {
+  unsigned long long lost = 0;
+  char key[64];
+  key_of(device & 0xff, "lost", key, sizeof key);
+  look_up_number(key, &lost);
+  return lost != 0;
+}
+
 static int number_of(device_t device, const char *field, unsigned long long *value) {
   char key[64];
+  if (is_lost(device)) return GPU_IS_LOST;
   key_of(device, field, key, sizeof key);
   return look_up_number(key, value) ? SUCCESS : NOT_SUPPORTED;
 }
 
 static int text_of(device_t device, const char *field, char *text, unsigned int size) {
   char key[64], value[256];
+  if (is_lost(device)) return GPU_IS_LOST;
   key_of(device, field, key, sizeof key);
   if (!look_up(key, value, sizeof value)) return NOT_SUPPORTED;
   if (strlen(value) + 1 > size) return INSUFFICIENT_SIZE;
@@ -134,11 +168,9 @@ int nvmlSystemGetCudaDriverVersion(int *version) { *version = 13000; return SUCC
 int nvmlDeviceGetCount_v2(unsigned int *value) { *value = (unsigned int)count(); return SUCCESS; }
 
 int nvmlDeviceGetHandleByIndex_v2(unsigned int index, device_t *device) {
-  unsigned long long lost = 0;
   if (index >= count()) return INVALID_ARGUMENT;
   *device = index + 1;
-  number_of(*device, "lost", &lost);
-  return lost ? GPU_IS_LOST : SUCCESS;
+  return is_lost(*device) ? GPU_IS_LOST : SUCCESS;
 }
 
 int nvmlDeviceGetMaxMigDeviceCount(device_t device, unsigned int *value) {
@@ -250,4 +282,69 @@ int nvmlDeviceGetUtilizationRates(device_t device, utilization_t *utilization) {
   utilization->gpu = (unsigned int)value;
   utilization->memory = 0;
   return code;
+}
+
+int nvmlDeviceGetTotalEnergyConsumption(device_t device, unsigned long long *millijoules) {
+  return number_of(device, "energy", millijoules);
+}
+
+int nvmlDeviceGetCurrentClocksEventReasons(device_t device, unsigned long long *reasons) {
+  return number_of(device, "reasons", reasons);
+}
+
+int nvmlDeviceGetViolationStatus(device_t device, int policy, violation_t *status) {
+  char field[32];
+  snprintf(field, sizeof field, "violation.%d", policy);
+  status->reference = 0;
+  return number_of(device, field, &status->violation);
+}
+
+int nvmlDeviceGetTotalEccErrors(device_t device, int kind, int counter, unsigned long long *errors) {
+  char field[32];
+  (void)counter;
+  snprintf(field, sizeof field, "ecc.%d", kind);
+  return number_of(device, field, errors);
+}
+
+/* How many faults a card has had; `number` is set to the one at `place`, counted from 0. */
+static int xids_of(device_t device, unsigned long place, unsigned long *had,
+                   unsigned long long *number) {
+  char key[64], value[256], *rest = value;
+  key_of(device & 0xff, "xids", key, sizeof key);
+  *had = 0;
+  if (!look_up(key, value, sizeof value)) return NOT_SUPPORTED;
+  for (char *word = strtok_r(rest, ",", &rest); word; word = strtok_r(NULL, ",", &rest))
+    if ((*had)++ == place) *number = strtoull(word, NULL, 10);
+  return SUCCESS;
+}
+
+int nvmlEventSetCreate(event_set_t **set) {
+  *set = calloc(1, sizeof **set);
+  return *set ? SUCCESS : INVALID_ARGUMENT;
+}
+
+/* As on a real card, what was before the registration is not told. */
+int nvmlDeviceRegisterEvents(device_t device, unsigned long long types, event_set_t *set) {
+  unsigned long long number = 0;
+  if (!(types & XID_EVENT)) return INVALID_ARGUMENT;
+  set->device = device;
+  return xids_of(device, 0, &set->told, &number);
+}
+
+int nvmlEventSetWait_v2(event_set_t *set, event_t *event, unsigned int milliseconds) {
+  unsigned long had = 0;
+  unsigned long long number = 0;
+  (void)milliseconds;
+  if (xids_of(set->device, set->told, &had, &number) != SUCCESS || had <= set->told) return TIMEOUT;
+  set->told++;
+  memset(event, 0, sizeof *event);
+  event->device = set->device;
+  event->type = XID_EVENT;
+  event->data = number;
+  return SUCCESS;
+}
+
+int nvmlEventSetFree(event_set_t *set) {
+  free(set);
+  return SUCCESS;
 }
