@@ -99,6 +99,9 @@ def test_a_named_file_that_is_missing_is_an_error(tmp_path: Path) -> None:
         ('worker_ens = "bee*"', "worker_ens", "reads as a pattern"),
         ('worker_ens = "bee,wasp"', "worker_ens", "reads as a pattern"),
         ("keys_dir = 1", "keys_dir", "a text"),
+        ('worker_tags = "fast"', "worker_tags", "list of texts"),
+        ("worker_cost_per_hour = -1", "worker_cost_per_hour", "a number from 0 on"),
+        ('worker_cost_per_hour = "1"', "worker_cost_per_hour", "a number from 0 on"),
         ("[sealing]\nbatch = 0", "sealing.batch", "a whole number from 1 on"),
         ('worker_ens = "bee\\n"', "worker_ens", "printable"),
         ("cid_profile = 0", "cid_profile", "a text"),
@@ -147,6 +150,8 @@ def test_a_value_of_the_wrong_type_names_file_key_and_what_is_wanted(
         ("WORKER_ENS", "Bee 1"),
         ("WORKER_ENS", "bee+1"),
         ("WORKER_ENS", "b" * 256),
+        ("WORKER_COST_PER_HOUR", "cheap"),
+        ("WORKER_COST_PER_HOUR", "nan"),
     ],
 )
 def test_a_variable_of_the_wrong_kind_is_named(variable: str, value: str) -> None:
@@ -155,6 +160,19 @@ def test_a_variable_of_the_wrong_kind_is_named(variable: str, value: str) -> Non
         settings.read({"XDG_CONFIG_HOME": "/nowhere", variable: value})
 
     assert variable in str(caught.value.details["key"])
+
+
+def test_a_worker_is_described_by_the_environment_or_the_file(tmp_path: Path) -> None:
+    """Tags with commas in the one, as a list in the other; a dollar an hour unless told."""
+    file = tmp_path / "h.toml"
+    file.write_text('worker_tags = ["a", "b"]\nworker_cost_per_hour = 2')
+    told = {"HONEYFLOW_CONFIG": str(file)}
+    bare = settings.read({"XDG_CONFIG_HOME": "/nowhere"})
+    of_file = settings.read(told)
+    of_both = settings.read({**told, "WORKER_TAGS": " x, y,", "WORKER_COST_PER_HOUR": "0.5"})
+    assert [((), 1.0), (("a", "b"), 2.0), (("x", "y"), 0.5)] == [
+        (each.worker_tags, each.worker_cost_per_hour) for each in (bare, of_file, of_both)
+    ]
 
 
 @given(node=st.from_regex(r"[a-z0-9][a-z0-9._-]{0,63}", fullmatch=True))
@@ -194,3 +212,50 @@ def test_a_switch_in_the_environment_wins_over_the_file(
     read = settings.read({"HONEYFLOW_CONFIG": str(file), "HONEYFLOW_UNSAFE_REDIS": word})
 
     assert read.unsafe_redis is expected
+
+
+def test_logs_and_tracing_are_chosen_in_the_file_or_the_environment(tmp_path: Path) -> None:
+    """The environment wins; without either there are no spans, and the reader decides the form."""
+    file = tmp_path / "honeyflow.toml"
+    file.write_text(
+        '[logs]\nformat = "text"\n[tracing]\nendpoint = "http://a:4318"\nsample = 0.5\n'
+    )
+    told = {"HONEYFLOW_LOG_FORMAT": "json", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://b:4318"}
+
+    by_default = settings.read({"XDG_CONFIG_HOME": str(tmp_path / "none")})
+    by_file = settings.read({"HONEYFLOW_CONFIG": str(file)})
+    by_both = settings.read({"HONEYFLOW_CONFIG": str(file), **told})
+
+    assert ("auto", None, 1.0) == (
+        by_default.log_format,
+        by_default.tracing.endpoint,
+        by_default.tracing.sample,
+    )
+    assert ("text", "http://a:4318", 0.5) == (
+        by_file.log_format,
+        by_file.tracing.endpoint,
+        by_file.tracing.sample,
+    )
+    assert ("json", "http://b:4318") == (by_both.log_format, by_both.tracing.endpoint)
+    assert "4318" not in repr(by_both)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ('[logs]\nformat = "xml"\n', "auto, json, text"),
+        ("[logs]\nlevel = 3\n", "'level'"),
+        ("[tracing]\nsample = 2\n", "0 to 1"),
+        ('[tracing]\nendpiont = "http://a"\n', "'endpiont'"),
+    ],
+    ids=["format", "logs", "sample", "tracing"],
+)
+def test_a_wrong_log_or_tracing_setting_is_named(tmp_path: Path, text: str, word: str) -> None:
+    """With what it may be."""
+    file = tmp_path / "honeyflow.toml"
+    file.write_text(text)
+
+    with pytest.raises(SettingsInvalid) as told:
+        settings.read({"HONEYFLOW_CONFIG": str(file)})
+
+    assert word in str(told.value)

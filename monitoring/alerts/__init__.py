@@ -1,0 +1,1 @@
+"""Alerts: the table of rules, what judges them without Prometheus, and who is told."""

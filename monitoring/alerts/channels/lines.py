@@ -1,0 +1,60 @@
+"""A message as lines of text, which Discord and Telegram share."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+
+from monitoring.alerts.channels.text import cut, fitted, is_link, plain, units
+from monitoring.alerts.message import Item, Kind, Message
+
+MAX_SUMMARY = 600
+MAX_DESCRIPTION = 1600
+MAX_LINE = 240
+_ROOM_FOR_MORE = 40
+
+Escape = Callable[[str], str]
+Link = Callable[[str, str], str]
+"""How a channel writes a name that leads to an address."""
+
+
+def written(message: Message, limit: int, escape: Escape, link: Link) -> str:
+    """Return the text below a message's title, in at most `limit` units.
+
+    What does not fit is counted; nothing is left out without a word.
+    """
+    if len(message.items) == 1:
+        return fitted(_whole(message.items[0], escape, link), limit)[0]
+    head = [cut(message.rules, MAX_SUMMARY, escape)] if message.rules else []
+    # Those that do not fit are not even written: there may be thousands.
+    listed = (_line(item, escape) for item in message.by_urgency)
+    text, kept = fitted(itertools.chain(head, listed), limit - _ROOM_FOR_MORE)
+    left_out = len(head) + len(message.items) - kept
+    return f"{text}\n{escape(f'and {left_out} more')}" if left_out else text
+
+
+def _whole(item: Item, escape: Escape, link: Link) -> Sequence[str]:
+    """Everything there is to say of one alert, the most important first."""
+    alert = item.alert
+    found = [cut(plain(alert.summary), MAX_SUMMARY, escape)]
+    if alert.description:
+        found.append(cut(plain(alert.description), MAX_DESCRIPTION, escape))
+    if item.kind is not Kind.TEST:
+        found.append(escape(f"{alert.severity}, {item.note}"))
+    for name, value in sorted(alert.labels.items()):
+        found.append(cut(plain(f"{name}: {value}"), MAX_LINE, escape))
+    for name, where in (("runbook", alert.runbook), ("dashboard", alert.dashboard)):
+        # A link that is cut leads elsewhere.
+        if is_link(where) and units(where) <= MAX_DESCRIPTION:
+            found.append(link(name, where))
+        elif where:
+            found.append(cut(plain(f"{name}: {where}"), MAX_LINE, escape))
+    return found
+
+
+def _line(item: Item, escape: Escape) -> str:
+    alert = item.alert
+    text = plain(alert.summary or alert.key)
+    note = f" ({item.note})" if item.kind is Kind.RESOLVED else ""
+    word = "resolved: " if item.kind is Kind.RESOLVED else ""
+    return escape("• " + word) + cut(text, MAX_LINE, escape) + escape(note)
