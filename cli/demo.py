@@ -59,7 +59,8 @@ def _configure(folder: Path) -> None:
     file.write_text(
         f'data_dir = "{folder / "data"}"\n'
         f'cpu_model_assignments = ["{MODEL}"]\n\n'
-        "[timing]\ngrace_s = 5\n",
+        # The logs in its folder are there to be read by people.
+        '[timing]\ngrace_s = 5\n\n[logs]\nformat = "text"\n',
         encoding="utf-8",
     )
     for name in [name for name in os.environ if name.startswith("HONEYFLOW_")]:

@@ -9,22 +9,60 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from ledger import Change, Job, SampleRow
+from ledger import Change, SampleRow
+from tasks import story as stories
 from tasks.client import JobResult
+from tasks.story import AttemptTold, ReceiptTold, Story
 
 
-def tell(
-    console: Console,
-    job: Job,
-    *,
-    history: Sequence[Change],
-    drawn: Sequence[SampleRow],
-    result: JobResult | None,
-) -> None:
-    """Print it all; `result` is None where there is none, or none any more."""
+def tell(console: Console, story: Story) -> None:
+    """Print it all."""
+    job = story.job
     console.print(f"[bold]{job.id}[/]  {job.model}  [bold]{job.state}[/]")
-    for name, value in _facts(job).items():
+    for name, value in _facts(story).items():
         console.print(f"  {name:<12} {value}", markup=False)
+    _print_moves(console, story.history)
+    if story.attempts:
+        _print_attempts(console, story.attempts)
+    if story.drawn:
+        _print_samples(console, story.drawn)
+    if story.result is not None:
+        _print_result(console, story.result)
+    if story.receipt is not None:
+        console.print(f"  receipt      {story.receipt.digest}", markup=False)
+        console.print(f"  in the log   {_place(story.receipt)}", markup=False)
+    for note in story.notes:
+        console.print(f"  note         {note}", markup=False)
+
+
+def _facts(story: Story) -> dict[str, Any]:
+    job = story.job
+    facts: dict[str, Any] = {
+        "queue": job.queue,
+        "policy": job.policy,
+        "profile": job.profile,
+        "priority": job.priority,
+        "fence": job.fence,
+        "tries": job.tries or None,
+        "crashes": job.crashes or None,
+        "input": job.request_digest,
+        "trace": story.trace_id,
+        "correlation": job.correlation_id,
+    }
+    if story.attempts:
+        facts["waited"] = _seconds(sum(one.waited_s or 0.0 for one in story.attempts))
+        facts["run time"] = _seconds(sum(one.run_s or 0.0 for one in story.attempts))
+    if story.tokens_per_s is not None:
+        facts["tokens/s"] = f"{story.tokens_per_s:.0f}"
+    if job.error:
+        facts["error"] = f"{job.error.get('message')} [{job.error.get('code')}]"
+        facts["do"] = job.error.get("suggested_action")
+    if job.purged_at is not None:
+        facts["purged"] = f"{_moment(job.purged_at)}: its texts are erased"
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def _print_moves(console: Console, history: Sequence[Change]) -> None:
     table = Table("when (UTC)", "from", "to", "fence", "why", box=None, pad_edge=True)
     for change in history:
         table.add_row(
@@ -35,46 +73,36 @@ def tell(
             change.reason or "",
         )
     console.print(table)
-    if drawn:
-        _print_samples(console, drawn)
-    if result is not None:
-        _print_result(console, result)
 
 
-def _facts(job: Job) -> dict[str, Any]:
-    facts: dict[str, Any] = {
-        "queue": job.queue,
-        "policy": job.policy,
-        "profile": job.profile,
-        "priority": job.priority,
-        "fence": job.fence,
-        "tries": job.tries or None,
-        "crashes": job.crashes or None,
-        "input": job.request_digest,
-    }
-    if job.claimed_at is not None and job.finished_at is not None:
-        facts["run time"] = f"{job.finished_at - job.claimed_at:.3f} s"
-    if job.claimed_at is not None:
-        facts["waited"] = f"{job.claimed_at - job.created_at:.3f} s"
-    if job.error:
-        facts["error"] = f"{job.error.get('message')} [{job.error.get('code')}]"
-        facts["do"] = job.error.get("suggested_action")
-    if job.purged_at is not None:
-        facts["purged"] = f"{_moment(job.purged_at)}: its texts are erased"
-        facts["receipt"] = job.receipt_digest
-    return {name: value for name, value in facts.items() if value is not None}
+def _print_attempts(console: Console, attempts: Sequence[AttemptTold]) -> None:
+    table = Table("attempt", "worker", "GPU", "waited", "ran", "ended", box=None, pad_edge=True)
+    for one in attempts:
+        ended = one.ended or "runs"
+        table.add_row(
+            str(one.number),
+            one.worker or "unknown",
+            ", ".join(gpu[:12] for gpu in one.gpus) or "–",
+            _seconds(one.waited_s),
+            _seconds(one.run_s),
+            f"{ended}: {one.why}" if one.why and one.why != ended else ended,
+        )
+    console.print(table)
 
 
 def _print_samples(console: Console, drawn: Sequence[SampleRow]) -> None:
-    table = Table("sample", "class", "tokens", "ms", "tokens/s", box=None, pad_edge=True)
+    headings = ("sample", "attempt", "class", "tokens", "first token", "ms", "tokens/s")
+    table = Table(*headings, box=None, pad_edge=True)
     for sample in drawn:
-        rate = 1000 * sample.completion_tokens / sample.duration_ms if sample.duration_ms else 0
+        first = sample.first_token_ms
         table.add_row(
             str(sample.index),
+            str(sample.fence),
             (sample.answer_class or "invalid")[:60],
             str(sample.completion_tokens),
+            "" if first is None else f"{first} ms",
             str(sample.duration_ms),
-            f"{rate:.0f}",
+            f"{stories.rate(sample) or 0:.0f}",
         )
     console.print(table)
 
@@ -88,7 +116,17 @@ def _print_result(console: Console, result: JobResult) -> None:
         f"stopped: {result.stop_reason}, {result.decision}{review}",
         markup=False,
     )
-    console.print(f"  receipt      {result.receipt}", markup=False)
+
+
+def _place(receipt: ReceiptTold) -> str:
+    if receipt.leaf is None:
+        return "not yet: it is sealed with the next batch"
+    sealed = "sealed" if receipt.sealed else "not sealed yet"
+    return f"{receipt.log}, leaf {receipt.leaf}, batch {receipt.batch} ({sealed})"
+
+
+def _seconds(seconds: float | None) -> str:
+    return "" if seconds is None else f"{seconds:.3f} s"
 
 
 def _moment(at: float) -> str:

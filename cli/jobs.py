@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -12,12 +11,13 @@ from rich.console import Console
 from rich.table import Table
 
 from cli import job_bundles, job_story
-from ledger import Job, Transaction, bodies, jobs, receipts, samples
+from ledger import Job, Transaction, bodies, jobs, receipts
 from proofs import report_page
+from tasks import story as stories
 from tasks import wiring
 from tasks.errors import JobUnanswered, RequestInvalid
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, help="Look at jobs and cancel them.")
 app.command()(job_bundles.bundle)
 app.command()(job_bundles.replay)
 app.command()(job_bundles.purge)
@@ -38,29 +38,21 @@ def show(
     page: Annotated[
         bool, typer.Option("--page", help="Print the report as an HTML page and nothing else.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the row as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as one JSON object.")] = False,
 ) -> None:
     """Tell a job's whole story, or print exactly one part of it."""
     part = _only_part(request=request, receipt=receipt, report=report, page=page, json=as_json)
     client = wiring.client()
-    job = client.job(job_id)
-    with client.ledger.read() as tx:
-        if part not in (None, "json"):
+    if part not in (None, "json"):
+        job = client.job(job_id)
+        with client.ledger.read() as tx:
             typer.echo(_bytes(tx, job, part), nl=False)
-            return
-        history = jobs.history(tx, job.id)
-        drawn = samples.of(tx, job.id)
-    if as_json:
-        typer.echo(json.dumps(asdict(job), ensure_ascii=False, default=str))
         return
-    answered = job.state == "succeeded" and job.result_digest is not None
-    job_story.tell(
-        Console(highlight=False, soft_wrap=True),
-        job,
-        history=history,
-        drawn=drawn,
-        result=client.result_of(job) if answered else None,
-    )
+    story = stories.collect(client, job_id)
+    if as_json:
+        typer.echo(json.dumps(stories.plain(story), ensure_ascii=False, default=str))
+    else:
+        job_story.tell(Console(highlight=False, soft_wrap=True), story)
 
 
 @app.command(name="list")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import threading
@@ -16,6 +15,7 @@ from cli import cluster
 from cli.readiness import Readiness
 from cli.supervisor import Supervisor
 from ledger import addresses
+from monitoring import logs
 from tasks import ledger_id, redis_server
 from tasks import settings as settings_module
 from tasks.errors import SettingsInvalid
@@ -30,12 +30,12 @@ def up(
 
     A worker that ends is started again, unless its configuration lets none ever start.
     """
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     if config is not None:
         if not config.is_file():
             raise SettingsInvalid(f"{config} is not a file.")
         os.environ["HONEYFLOW_CONFIG"] = str(config.resolve())
     settings = settings_module.load()
+    logs.install(settings.log_format)
     cluster.check(settings)
     ledger_place = addresses.shown(addresses.parsed(settings.ledger_url))
     readiness = Readiness(settings)

@@ -11,7 +11,7 @@ from typing import Any
 from celery import Celery
 from celery.app.backends import BACKEND_ALIASES
 
-from tasks import transport
+from tasks import narration, transport
 from tasks.messages import INFER
 
 SEND_PATIENCE_S = 1.0
@@ -22,6 +22,13 @@ class HoneyflowCelery(Celery):
     """A Celery app whose inference jobs are rows in the ledger before they are messages."""
 
     control_cls = "tasks.control:Control"
+
+    @property
+    def Beat(self) -> Any:  # noqa: N802 - Celery's name
+        """Celery's beat, which logs as the workers do."""
+        from tasks.beat import Beat
+
+        return self.subclass_with_self(Beat)
 
     def connection_for_write(self, url: Any = None, **kwargs: Any) -> Any:
         """Give up on a silent broker sooner than a consumer does, so that nobody's call hangs."""
@@ -41,6 +48,7 @@ class HoneyflowCelery(Celery):
 
 
 transport.register()
+narration.connect()
 # A name of its own: Celery hides the password of an address only where the scheme is a plain word.
 BACKEND_ALIASES["ledger"] = "tasks.backend:LedgerBackend"
 app = HoneyflowCelery("tasks")

@@ -20,6 +20,7 @@ from kombu.exceptions import OperationalError
 
 import ledger as ledgers
 from ledger import Job, Ledger, NewJob, bodies, jobs, workers
+from monitoring.trace_context import TraceContext
 from routing import parse_priority
 from tasks import ledger_id, payloads, publish, submission
 from tasks.catalogue import Catalogue
@@ -129,6 +130,7 @@ class Client:
         group_index: int | None = None,
         root_id: str | None = None,
         parent_id: str | None = None,
+        correlation_id: str | None = None,
         **more_fields: Any,
     ) -> Ticket:
         """Enter one request in the ledger and send its message.
@@ -136,7 +138,8 @@ class Client:
         `queue` is that of a GPU, `gpu.<node>.<gpu>`, for a job that shall run there and nowhere
         else; without one any worker that serves the model takes it. With `dedupe` the job may share
         the execution of the same request that is under way, if that one was sent with it too: each
-        has its own answer and receipt, and the engine draws once.
+        has its own answer and receipt, and the engine draws once. `correlation_id` is a name of the
+        caller's own, which stands in every line of the log about the job.
 
         Raises:
             RequestInvalid: and its kinds; nothing was entered.
@@ -159,6 +162,7 @@ class Client:
             group_index=group_index,
             root_id=root_id,
             parent_id=parent_id,
+            correlation_id=correlation_id,
         )
         return self._enter([draft])[0]
 
@@ -219,6 +223,7 @@ class Client:
                 run_timeout=run_timeout_s or self.settings.timing.run_timeout_s,
                 idempotency_key=submission.idempotency_key(idempotency_key),
                 origin=origin,
+                traceparent=str(TraceContext.of_caller() or TraceContext.new()),
                 **columns,
             )
 

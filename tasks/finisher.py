@@ -10,13 +10,14 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
 from ledger import Transaction, jobs
-from tasks import canvas, publish
+from tasks import canvas, publish, telling
 from tasks.client import Client
 from tasks.gathering import gather
 from tasks.runner import Ending
@@ -90,9 +91,12 @@ class Finisher:
     def _finish(self, group: Sequence[_Ended]) -> None:
         if not group:
             return
+        began = time.monotonic()
         self._tell([ended.ending for ended in group])
+        delivery = (began, time.monotonic())
         for ended in group:
             _logged(partial(ended.slot.finish, ended.ending))
+            _logged(partial(telling.attempt_ended, ended.slot, ended.ending, delivery=delivery))
         self._on_ended([ended.slot for ended in group])
 
     def _tell(self, endings: Sequence[Ending]) -> None:

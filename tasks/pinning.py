@@ -40,6 +40,11 @@ def current() -> Pin:
     return _settled[-1]
 
 
+def settled() -> Pin | None:
+    """The binding of this process, if it is a worker that has read its command line."""
+    return _settled[-1] if _settled else None
+
+
 def settle(
     *,
     gpu: str | None,

@@ -34,7 +34,16 @@ class Plan:
     sampling: Sampling
     seed_base: str | int
 
-    def row(self, job: Job, sample: RawSample, info: ModelInfo, *, duration_ms: int) -> SampleRow:
+    def row(
+        self,
+        job: Job,
+        sample: RawSample,
+        info: ModelInfo,
+        *,
+        duration_ms: int,
+        first_token_ms: int | None = None,
+        cached_tokens: int | None = None,
+    ) -> SampleRow:
         """A finished sample as the ledger keeps it."""
         counted = self.agreement.classify(sample.text, truncated=sample.finish_reason == "length")
         return SampleRow(
@@ -53,6 +62,8 @@ class Plan:
             engine_digest=info.engine_digest,
             prompt_digest=self.prompt_digest,
             duration_ms=duration_ms,
+            first_token_ms=first_token_ms,
+            cached_tokens=cached_tokens,
         )
 
     def still_good(self, rows: Iterable[SampleRow], info: ModelInfo) -> dict[int, RawSample]:

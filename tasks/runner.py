@@ -23,6 +23,7 @@ from executors import (
     Error,
     Executor,
     GenerateRequest,
+    Metrics,
     RequestAborted,
     Token,
 )
@@ -36,6 +37,7 @@ from executors.resampling import (
 from ledger import Claim, Job, LedgerError, SampleRow, State, Transaction, jobs, samples
 from tasks import evidence, plans
 from tasks.catalogue import Catalogue
+from tasks.course import Course
 from tasks.errors import describe
 from tasks.places import LATER_WAVE, Places
 from tasks.plans import Plan
@@ -71,6 +73,7 @@ class Hold:
     began: float = 0.0
     classes: dict[int, str | None] = field(default_factory=dict)
     written: list[tuple[SampleRow, Future[bool]]] = field(default_factory=list)
+    course: Course = field(default_factory=Course)
 
 
 class Fenced(Exception):
@@ -102,6 +105,7 @@ class Runner:
         issuer: evidence.Issuer,
         sink: Callable[[str], EventSink],
         jitter: Callable[[], float],
+        on_tokens: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._executor = executor
         self._places = places
@@ -110,17 +114,21 @@ class Runner:
         self._issuer = issuer
         self._sink = sink
         self._jitter = jitter
+        self._on_tokens = on_tokens
 
     async def run(self, claim: Claim, hold: Hold) -> Ending:
         """Run one claimed job to its end."""
         job = claim.job
-        hold.began = _since_boot()
+        hold.began, hold.course.began = _since_boot(), time.monotonic()
         events = self._sink(job.id) if job.stream else None
         try:
             plan = plans.make(claim, self._catalogue, serves=self._executor.info.name)
+            hold.course.begin(plan, self._executor.info)
             async with asyncio.timeout(max(0.0, min(job.run_timeout, _until_deadline(job)))):
                 outcome = await self._draw(plan, claim, hold, events)
+            hold.course.settled = time.monotonic()
             ending = await self._commit(plan, claim, outcome, hold)
+            hold.course.written = time.monotonic()
         except TimeoutError:
             ending = await self._out_of_time(job)
         except asyncio.CancelledError:
@@ -129,6 +137,7 @@ class Runner:
             ending = Ending(state="fenced", job=job)
         except Exception as error:
             ending = await self._failed(job, error)
+        hold.course.ended = time.monotonic()
         if events is not None:
             events.end(ending.state, result=ending.result, error=ending.error)
         return ending
@@ -164,9 +173,13 @@ class Runner:
         seed = sample_seed(plan.seed_base, index)
         began = time.monotonic()
         try:
-            completion = await self._complete(plan, job, index, seed, events)
+            completion, measured = await self._complete(plan, job, index, seed, events)
+        except BaseException as error:
+            hold.course.missed(index, began, error)
+            raise
         finally:
             self._places.give(1)
+        self._on_tokens(completion.completion_tokens)
         # Whoever waits for this place claims first, so that the engine is not kept waiting for our
         # bookkeeping: samples of one length end in the same step.
         await asyncio.sleep(0)
@@ -179,8 +192,16 @@ class Runner:
             completion_tokens=completion.completion_tokens,
         )
         duration_ms = int((time.monotonic() - began) * 1000)
-        row = plan.row(job, sample, self._executor.info, duration_ms=duration_ms)
+        row = plan.row(
+            job,
+            sample,
+            self._executor.info,
+            duration_ms=duration_ms,
+            first_token_ms=_milliseconds(measured.first_token_s),
+            cached_tokens=completion.cached_tokens,
+        )
         hold.classes[index] = row.answer_class
+        hold.course.drew(row, began)
         # Not awaited: the scribe keeps the order, so the commit comes after it.
         written = self._scribe.submit_item(samples.add_many, row, patience_s=SAMPLE_PATIENCE_S)
         hold.written.append((row, written))
@@ -188,7 +209,8 @@ class Runner:
 
     async def _complete(
         self, plan: Plan, job: Job, index: int, seed: int, events: EventSink | None
-    ) -> Completion:
+    ) -> tuple[Completion, Metrics]:
+        measured = Metrics()
         asked = GenerateRequest(
             request_id=f"{job.id}.{job.fence}.{index}",
             prompt=plan.prompt,
@@ -200,7 +222,9 @@ class Runner:
         async with aclosing(self._executor.generate(asked)) as stream:
             async for event in stream:
                 if isinstance(event, End):
-                    return event.output
+                    return event.output, measured
+                if isinstance(event, Metrics):
+                    measured = event
                 if isinstance(event, Error):
                     raise SampleFailed(event)
                 if isinstance(event, Token) and events is not None:
@@ -221,6 +245,7 @@ class Runner:
             profile=plan.profile,
             issuer=self._issuer,
             clock_skew_s=_skew(job, hold),
+            samples_of=who_drew_before(claim),
         )
         commit = functools.partial(
             evidence.commit,
@@ -334,6 +359,16 @@ def _since_boot() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
+def who_drew_before(claim: Claim) -> str | None:
+    """The job that this one has samples of, if it follows one and that had any left to give.
+
+    They are older than its own first claim.
+    """
+    began = claim.job.started_at or 0.0
+    taken_over = any((sample.created_at or 0.0) < began for sample in claim.samples)
+    return claim.job.follows if taken_over else None
+
+
 def _skew(job: Job, hold: Hold) -> float:
     """How far this machine's clock is ahead of the store's, which the claim told."""
     if job.claimed_at is None:
@@ -346,6 +381,10 @@ def _until_deadline(job: Job) -> float:
     if job.deadline is None:
         return math.inf
     return job.deadline - (job.claimed_at or job.deadline)
+
+
+def _milliseconds(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds * 1000)
 
 
 def _lost(write: Future[bool]) -> bool:

@@ -24,6 +24,7 @@ from tasks.errors import SettingsInvalid
 from tasks.settings_values import Values
 
 MAX_SOCKET_PATH = 100
+LOG_FORMATS = ("auto", "json", "text")
 
 KNOWN_TABLES = {
     "redis_url",
@@ -31,6 +32,8 @@ KNOWN_TABLES = {
     "data_dir",
     "node",
     "worker_ens",
+    "worker_tags",
+    "worker_cost_per_hour",
     "epoch",
     "cid_profile",
     "gpu_model_assignments",
@@ -49,6 +52,9 @@ KNOWN_TABLES = {
     "ipfs_api_url",
     "ipfs_recipients",
     "ipfs_plaintext",
+    "logs",
+    "tracing",
+    "alerts",
 }
 
 
@@ -61,6 +67,7 @@ class Timing:
     stall_s: float = 10.0
     stall_exit_s: float = 60.0
     heartbeat_s: float = 30.0
+    stale_s: float = 60.0
     attention_s: float = 0.5
     reconcile_s: float = 2.0
     reconcile_lease_s: float = 10.0
@@ -72,6 +79,8 @@ class Timing:
     engine_check_s: float = 1.0
     max_wait_s: float = 600.0
     stuck_consumer_s: float = 30.0
+    alert_check_s: float = 10.0
+    alert_delivery_s: float = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +102,14 @@ class Sealing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tracing:
+    """Where spans are sent, if anywhere, and of which share of the traces that begin here."""
+
+    endpoint: str | None = field(default=None, repr=False)  # it may hold a password
+    sample: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What one process needs to know about its surroundings."""
 
@@ -102,6 +119,8 @@ class Settings:
     ledger_url: str = field(repr=False)  # and so may this
     node: str
     worker_ens: str | None = None
+    worker_tags: tuple[str, ...] = ()
+    worker_cost_per_hour: float = 1.0
     epoch: int = 0
     cid_profile: str = "unixfs-v0-2015"
     gpu_model_assignments: Mapping[str, str] = field(default_factory=dict)
@@ -120,6 +139,10 @@ class Settings:
     ipfs_api_url: str | None = field(default=None, repr=False)  # it may hold a password
     ipfs_recipients: tuple[str, ...] = ()
     ipfs_plaintext: bool = False
+    log_format: str = "auto"
+    tracing: Tracing = field(default_factory=Tracing)
+    alerts: Mapping[str, Any] = field(default_factory=dict)
+    alert_variables: Mapping[str, str] = field(default_factory=dict, repr=False)  # secrets
     config_file: Path | None = None
     gpu_name: str | None = None
 
@@ -167,6 +190,8 @@ def read(environ: Mapping[str, str]) -> Settings:
         values.text("data_dir", "HONEYFLOW_DATA_DIR") or _default_data_dir(environ)
     ).expanduser()
     redis_url = values.text("redis_url", "HONEYFLOW_REDIS_URL")
+    logs = values.inner("logs", ("format",))
+    tracing = values.inner("tracing", Tracing.__dataclass_fields__)
     return Settings(
         data_dir=data_dir,
         redis_url=redis_url or f"redis+socket://{quote(str(_redis_socket(data_dir)))}",
@@ -175,6 +200,8 @@ def read(environ: Mapping[str, str]) -> Settings:
         or f"sqlite:///{data_dir}/ledger.db",
         node=values.name("node", "HONEYFLOW_NODE") or _node(),
         worker_ens=values.worker_name("worker_ens", "WORKER_ENS"),
+        worker_tags=values.words("worker_tags", "WORKER_TAGS"),
+        worker_cost_per_hour=values.amount("worker_cost_per_hour", 1.0, "WORKER_COST_PER_HOUR"),
         epoch=values.count("epoch", 0),
         cid_profile=values.choice("cid_profile", tuple(CidProfile)) or "unixfs-v0-2015",
         gpu_model_assignments=values.assignments("gpu_model_assignments"),
@@ -193,6 +220,13 @@ def read(environ: Mapping[str, str]) -> Settings:
         ipfs_api_url=values.text("ipfs_api_url", "IPFS_API_URL"),
         ipfs_recipients=values.texts("ipfs_recipients"),
         ipfs_plaintext=values.flag("ipfs_plaintext", "HONEYFLOW_IPFS_PLAINTEXT"),
+        log_format=logs.choice("format", LOG_FORMATS, "HONEYFLOW_LOG_FORMAT") or "auto",
+        tracing=Tracing(
+            endpoint=tracing.text("endpoint", "OTEL_EXPORTER_OTLP_ENDPOINT"),
+            sample=tracing.fraction("sample", 1.0),
+        ),
+        alerts=values.table("alerts"),
+        alert_variables=values.variables("HONEYFLOW_ALERTS_", "DISCORD_", "TELEGRAM_"),
         config_file=file,
         gpu_name=environ.get("HONEYFLOW_GPU_NAME"),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,12 @@ class Values:
         self._file = file
 
     def text(self, key: str, variable: str | None = None) -> str | None:
-        """A text that is not empty, from the environment first."""
+        """A text that is not empty, from the environment first.
+
+        Of a secret the environment may name the file instead: `HONEYFLOW_REDIS_URL_FILE`.
+        """
+        if variable is not None and (named := self._environ.get(f"{variable}_FILE")):
+            return self._kept(variable, Path(named))
         if variable is not None and (told := self._environ.get(variable)):
             return told
         value = self._table.get(key)
@@ -71,12 +76,13 @@ class Values:
                 '"bee1.example.eth".',
             ) from error
 
-    def choice(self, key: str, choices: Sequence[str]) -> str | None:
+    def choice(self, key: str, choices: Sequence[str], variable: str | None = None) -> str | None:
         """One of a few texts."""
-        value = self.text(key)
+        value = self.text(key, variable)
         if value is None or value in choices:
             return value
-        raise self._wrong(key, f"one of {', '.join(choices)}", value)
+        named = variable if variable and self._environ.get(variable) else key
+        raise self._wrong(named, f"one of {', '.join(choices)}", value)
 
     def count(self, key: str, default: int) -> int:
         """A whole number from 0 on."""
@@ -104,6 +110,34 @@ class Values:
             return tuple(value)
         raise self._wrong(key, 'a list of texts such as ["queenbee-spine"]', value)
 
+    def words(self, key: str, variable: str) -> tuple[str, ...]:
+        """A list of texts, in the environment separated by commas."""
+        told = self._environ.get(variable)
+        if told is None:
+            return self.texts(key)
+        return tuple(word.strip() for word in told.split(",") if word.strip())
+
+    def amount(self, key: str, default: float, variable: str) -> float:
+        """A number from 0 on."""
+        told = self._environ.get(variable)
+        if told:
+            try:
+                value: Any = float(told)
+            except ValueError:
+                value = told
+            key = variable
+        else:
+            value = self._table.get(key, default)
+        if _is_number(value):
+            return float(value)
+        raise self._wrong(key, "a number from 0 on", value)
+
+    def variables(self, *prefixes: str) -> dict[str, str]:
+        """The variables that begin so and are not empty, as they are."""
+        return {
+            name: told for name, told in self._environ.items() if told and name.startswith(prefixes)
+        }
+
     def assignments(self, key: str) -> dict[str, str]:
         """A table from one text to another."""
         table = self.table(key)
@@ -111,6 +145,25 @@ class Values:
             if not isinstance(value, str) or not value:
                 raise self._wrong(f"{key}.{name}", "the name of a model", value)
         return dict(table)
+
+    def fraction(self, key: str, default: float) -> float:
+        """A number from 0 to 1."""
+        value = self._table.get(key, default)
+        if _is_number(value) and value <= 1:
+            return float(value)
+        raise self._wrong(key, "a number from 0 to 1", value)
+
+    def inner(self, key: str, known: Collection[str]) -> Values:
+        """The values of a table within this one, which has no other keys than the known ones."""
+        table = self.table(key)
+        for name in table:
+            if name not in known:
+                raise SettingsInvalid(
+                    f"{self._place(key)}: [{key}] has no key {name!r}.",
+                    suggested_action=f"Known keys are {', '.join(sorted(known))}.",
+                    details={"place": self._place(key), "key": f"{key}.{name}"},
+                )
+        return Values(table, self._environ, self._file)
 
     def table(self, key: str) -> Mapping[str, Any]:
         """A table."""
@@ -149,6 +202,18 @@ class Values:
             elif not _is_number(value):
                 raise self._wrong(named, "a number of seconds from 0 on", value)
         return cls(**{name: type(known[name])(value) for name, (_, value) in values.items()})
+
+    def _kept(self, variable: str, file: Path) -> str:
+        """The text of a file that nobody else can read."""
+        from tasks.secret_files import read_passphrase
+
+        if self._environ.get(variable):
+            raise SettingsInvalid(
+                f"{variable} and {variable}_FILE are both set.",
+                suggested_action="Set one of them.",
+                details={"place": "the environment", "key": variable},
+            )
+        return read_passphrase(file).decode(errors="replace")
 
     def _pairs(self, variable: str | None) -> dict[str, float]:
         words = self._environ.get(variable, "") if variable is not None else ""

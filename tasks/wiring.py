@@ -5,11 +5,14 @@ from __future__ import annotations
 import functools
 
 from ledger import Ledger, LedgerError
+from monitoring import tracing
+from monitoring.errors import TracingUnavailable
+from monitoring.tracing import Tracer
 from tasks import catalogue as catalogues
 from tasks import settings as settings_module
 from tasks.catalogue import Catalogue
 from tasks.client import Client
-from tasks.errors import adopt
+from tasks.errors import SettingsInvalid, adopt
 from tasks.settings import Settings
 
 
@@ -32,6 +35,26 @@ def client() -> Client:
         LedgerAway: and its kinds, when the ledger cannot be opened.
     """
     return build_client(open_ledger(migrate=False))
+
+
+@functools.cache
+def tracer() -> Tracer:
+    """Where this worker's spans go.
+
+    Raises:
+        SettingsInvalid: spans are asked for and cannot be sent.
+    """
+    from tasks import naming
+
+    wanted = settings().tracing
+    try:
+        return tracing.open_tracer(
+            wanted.endpoint, worker=naming.worker_name(), sample=wanted.sample
+        )
+    except TracingUnavailable as error:
+        raise SettingsInvalid(
+            error.message, code=error.code, suggested_action=error.suggested_action
+        ) from error
 
 
 def open_ledger(*, migrate: bool) -> Ledger:

@@ -1,0 +1,22 @@
+"""How many lines of level error or worse this process has logged; heartbeats tell it."""
+
+from __future__ import annotations
+
+import logging
+
+
+class ErrorCounter(logging.Handler):
+    """A handler that writes nothing and counts; `count` never falls while the process lives."""
+
+    def __init__(self) -> None:
+        super().__init__(level=logging.ERROR)
+        self.count = 0
+
+    def emit(self, _record: logging.LogRecord) -> None:
+        """Count a line; `handle` holds the lock."""
+        self.count += 1
+
+    def attach(self, logger: logging.Logger) -> None:
+        """Count what this logger gets, once, however often it is asked for."""
+        if self not in logger.handlers:
+            logger.addHandler(self)
