@@ -12,6 +12,7 @@ result_backend = "ledger+" + _settings.redis_url.replace("redis+socket://", "soc
 imports = (
     "tasks.inference",
     "tasks.maintenance",
+    "tasks.alerts",
     "tasks.cosigning",
     "tasks.uploads",
     "tasks.worker",
@@ -69,8 +70,8 @@ beat_schedule = {
     },
     "sweep-workers": {
         "task": "tasks.sweep_workers",
-        "schedule": _timing.heartbeat_s,
-        "options": {"queue": "control", "expires": _timing.heartbeat_s},
+        "schedule": min(10.0, _timing.heartbeat_s),
+        "options": {"queue": "control", "expires": min(10.0, _timing.heartbeat_s)},
     },
     "request-seals": {
         "task": "tasks.request_seals",
@@ -81,6 +82,16 @@ beat_schedule = {
         "task": "tasks.collect_cosignatures",
         "schedule": 30.0,
         "options": {"queue": "control", "expires": 30},
+    },
+    "check-alerts": {
+        "task": "tasks.check_alerts",
+        "schedule": _timing.alert_check_s,
+        "options": {"queue": "control", "expires": _timing.alert_check_s},
+    },
+    "deliver-alerts": {
+        "task": "tasks.deliver_alerts",
+        "schedule": _timing.alert_delivery_s,
+        "options": {"queue": "control", "expires": _timing.alert_delivery_s},
     },
     "upload-to-ipfs": {
         "task": "tasks.upload_to_ipfs",
