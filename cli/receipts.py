@@ -29,7 +29,7 @@ from tasks import (
 from tasks.errors import HoneyflowError
 from tasks.log_errors import LogNotFound
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, help="What is proved of jobs, and whether it holds.")
 app.add_typer(ipfs.app, name="ipfs", help="What waits to be stored on IPFS.")
 
 JobId = Annotated[str, typer.Argument(help="The job's id.")]

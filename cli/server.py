@@ -7,7 +7,7 @@ import typer
 from tasks import ledger_id, redis_server, wiring
 from tasks.errors import SettingsInvalid
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, help="The embedded Redis server.")
 
 
 @app.command()

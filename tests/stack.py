@@ -149,3 +149,12 @@ def running_redis(directory: Path) -> Iterator[None]:
         yield
     finally:
         redis_server.stop_detached(directory)
+
+
+def is_served(home: Path) -> bool:
+    """Whether a worker of a home has found both its ledger and its Redis."""
+    from tasks import ledger_id, settings
+
+    theirs = settings.read({"HONEYFLOW_CONFIG": str(home / "honeyflow.toml")})
+    with ledger_id.connect(theirs) as client:
+        return bool(client.exists(ledger_id.KEY))

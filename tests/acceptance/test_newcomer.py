@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from tests import nvml
-from tests.stack import BIN, Worker, running_redis, wait_for, write_config, write_script
+from tests.stack import BIN, Worker, is_served, running_redis, wait_for, write_config, write_script
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
@@ -94,13 +94,11 @@ def test_up_starts_what_is_assigned_and_ctrl_c_stops_it(home: Path) -> None:
         start_new_session=True,
     )
     try:
-        asked = {}
-        for model in ("fake-a", "fake-b"):
-
-            def answer(model: str = model) -> str:
-                return run(home, "honeyflow", "infer", model, "who?", "--timeout", "20").stdout
-
-            asked[model] = wait_for(answer, timeout=60).strip()
+        wait_for(lambda: is_served(home), timeout=60)
+        asked = {
+            model: run(home, "honeyflow", "infer", model, "who?", "--timeout", "40").stdout.strip()
+            for model in ("fake-a", "fake-b")
+        }
         listed = run(home, "honeyflow", "job", "list").stdout
         missing = run(home, "honeyflow", "infer", "nowhere", "x")
         bad_k = run(home, "honeyflow", "infer", "fake-a", "x", "-k", "99")
@@ -129,11 +127,9 @@ def test_job_show_tells_the_story_and_the_bytes_check(home: Path) -> None:
         stderr=subprocess.DEVNULL,
     )
     try:
-        answered = wait_for(
-            lambda: run(home, "honeyflow", "infer", "fake-a", "who?", "--stream"), timeout=30
-        )
-        while answered.returncode:
-            answered = run(home, "honeyflow", "infer", "fake-a", "who?", "--stream")
+        wait_for(lambda: is_served(home), timeout=30)
+        answered = run(home, "honeyflow", "infer", "fake-a", "who?", "--stream")
+        assert 0 == answered.returncode, answered.stderr
         job = re.search(r"job (\S+)", answered.stderr).group(1)  # type: ignore[union-attr]
         for part in ("receipt", "report", "request"):
             told = run(home, "honeyflow", "job", "show", job, f"--{part}")
@@ -165,10 +161,8 @@ def test_celery_multi_and_beat_start_and_stop(home: Path) -> None:
     started = run(home, "celery", "multi", "start", "w1", "-A", "tasks", *options, *files)
     try:
         assert 0 == started.returncode, started.stdout + started.stderr
-        told = wait_for(
-            lambda: run(home, "honeyflow", "infer", "fake-a", "who?", "--timeout", "30").stdout,
-            timeout=40,
-        )
+        wait_for(lambda: is_served(home), timeout=40)
+        told = run(home, "honeyflow", "infer", "fake-a", "who?", "--timeout", "30").stdout
     finally:
         stopped = run(home, "celery", "multi", "stopwait", "w1", "-A", "tasks", *files)
     assert "A" == told.strip()
@@ -183,7 +177,7 @@ def test_celery_multi_and_beat_start_and_stop(home: Path) -> None:
     )
     assert beat.stdout is not None
     lines = iter(beat.stdout.readline, "")
-    assert any("Sending due task reconcile" in line for line in lines)
+    assert any("Sending due task sweep-workers" in line for line in lines)
     beat.send_signal(signal.SIGTERM)
     beat.communicate(timeout=20)
 
@@ -308,6 +302,7 @@ def test_doctor_says_what_is_wrong_and_how_to_mend_it(home: Path) -> None:
             "no weights here",
         ),
     ],
+    ids=["no such GPU", "no such model", "no weights"],
 )
 def test_up_ends_when_no_worker_can_ever_start(
     home: Path, assigned: str, script: dict[str, object], code: str

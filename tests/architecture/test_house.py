@@ -75,7 +75,9 @@ def test_the_task_names_are_the_wire_format() -> None:
     app.loader.import_default_modules()
     ours = {name for name in app.tasks if not name.startswith("celery.")}
     assert ours == {
+        "tasks.check_alerts",
         "tasks.collect_cosignatures",
+        "tasks.deliver_alerts",
         "tasks.infer",
         "tasks.reconcile",
         "tasks.request_seals",

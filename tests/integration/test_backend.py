@@ -33,9 +33,14 @@ def counted(client: Client) -> Iterator[list[str]]:
     def statement(_conn: Any, _cursor: Any, text: str, *_: Any) -> None:
         told.append(text)
 
+    def begin(_conn: Any) -> None:
+        told.append("BEGIN")
+
     engine = client.ledger._reader
     sa.event.listen(engine, "before_cursor_execute", statement)
+    sa.event.listen(engine, "begin", begin)
     yield told
+    sa.event.remove(engine, "begin", begin)
     sa.event.remove(engine, "before_cursor_execute", statement)
 
 

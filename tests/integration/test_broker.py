@@ -8,20 +8,20 @@ import sys
 import time
 import uuid
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from celery import Celery
 
 from ledger import jobs
 from routing import list_keys
-from tasks import infer, ledger_id, publish, redis_server
+from tasks import infer, ledger_id, publish
 from tasks.celery import app
 from tasks.client import Client
+from tests.chaos.harness import Cluster
 from tests.integration.scripts import SLOW, YES, state_of
 from tests.stack import Worker, wait_for
 
-Start = Callable[..., Worker]
+Start = Serve = Callable[..., Worker]
 HOLD = """
 import sqlite3, sys, time
 connection = sqlite3.connect(sys.argv[1], isolation_level=None)
@@ -69,24 +69,23 @@ def test_a_message_lost_from_a_busy_queue_is_sent_again(start: Start, client: Cl
     wait_for(more, timeout=15)
 
 
-def test_a_claim_whose_message_was_dropped_meanwhile_is_given_back(
-    start: Start, client: Client, home: Path
-) -> None:
+def test_a_claim_whose_message_was_dropped_meanwhile_is_given_back(place: Cluster) -> None:
     """The ledger is slow and the broker's connection breaks: the job runs all the same."""
-    # A model of its own: what earlier tests left would fill the worker's hand.
-    start(script=YES, model="fake-b")
+    place.script(YES)
+    place.start_worker()
+    client = place.client
     with client.ledger.write() as tx:
-        (asked,) = jobs.submit(tx, [client.draft({"model": "fake-b", "prompt": "x"})])
+        (asked,) = jobs.submit(tx, [client.draft({"model": "fake-a", "prompt": "x"})])
     with subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(home / "data" / "ledger.db")], stdout=subprocess.PIPE
+        [sys.executable, "-c", HOLD, str(place.home / "data" / "ledger.db")], stdout=subprocess.PIPE
     ) as holder:
         assert holder.stdout is not None
         assert b"held\n" == holder.stdout.readline()
-        publish.send(app, [asked], ledger_uuid=client.ledger.uuid)
-        with ledger_id.connect(client.settings) as redis:
-            wait_for(lambda: asked.id.encode() in b"".join(redis.hvals("unacked")))
-            time.sleep(0.5)
-            redis.client_kill_filter(_type="normal", skipme=True)
+        publish.send(client.app, [asked], ledger_uuid=client.ledger.uuid)
+        redis = place.redis()
+        wait_for(lambda: asked.id.encode() in b"".join(redis.hvals("unacked")))
+        time.sleep(0.5)
+        redis.client_kill_filter(_type="normal", skipme=True)
 
     assert "yes" == client.wait(asked.id, timeout_s=20).answer
 
@@ -105,9 +104,9 @@ def test_interactive_work_passes_a_full_engine(start: Start, client: Client) -> 
     assert 18 == [state_of(client, one.id) for one in long].count("running")
 
 
-def test_a_stock_senders_times_become_columns(start: Start, client: Client, stock: Celery) -> None:
+def test_a_stock_senders_times_become_columns(serve: Serve, client: Client, stock: Celery) -> None:
     """A countdown waits in the ledger, not in a worker's memory; what expires is told."""
-    start(script=YES)
+    serve(script=YES)
     fields = {"model": "fake-a", "prompt": "x"}
 
     later = stock.send_task("tasks.infer", kwargs=fields, countdown=3)
@@ -121,9 +120,9 @@ def test_a_stock_senders_times_become_columns(start: Start, client: Client, stoc
         over.get(timeout=5)
 
 
-def test_a_stock_senders_mistakes_are_told(start: Start, client: Client, stock: Celery) -> None:
+def test_a_stock_senders_mistakes_are_told(serve: Serve, client: Client, stock: Celery) -> None:
     """Each wrong message ends as a failure at its sender, and costs the next one nothing."""
-    start(script=YES)
+    serve(script=YES)
     fields = {"model": "fake-a", "prompt": "x"}
 
     wrong_limit = stock.send_task("tasks.infer", kwargs=fields, time_limit="soon")
@@ -139,13 +138,11 @@ def test_a_stock_senders_mistakes_are_told(start: Start, client: Client, stock: 
 
 
 def test_a_second_request_under_an_id_is_dropped(
-    start: Start, client: Client, stock: Celery
+    serve: Serve, client: Client, stock: Celery
 ) -> None:
     """The first one keeps the id, and no message stays behind unacked."""
-    start(script=YES)
+    serve(script=YES)
     job_id = str(uuid.uuid4())
-    with ledger_id.connect(client.settings) as redis:
-        before = redis.hlen("unacked")
     first = stock.send_task(
         "tasks.infer", kwargs={"model": "fake-a", "prompt": "x"}, task_id=job_id
     )
@@ -154,13 +151,13 @@ def test_a_second_request_under_an_id_is_dropped(
     stock.send_task("tasks.infer", kwargs={"model": "fake-a", "prompt": "y"}, task_id=job_id)
 
     with ledger_id.connect(client.settings) as redis:
-        wait_for(lambda: redis.hlen("unacked") <= before and redis.llen("celery") == 0)
+        wait_for(lambda: redis.hlen("unacked") == 0 and redis.llen("celery") == 0)
     assert "succeeded" == state_of(client, job_id)
 
 
-def test_a_message_without_arguments_is_refused(start: Start, client: Client) -> None:
+def test_a_message_without_arguments_is_refused(serve: Serve, client: Client) -> None:
     """Null where the keyword arguments belong: a failed job, and an empty queue."""
-    start(script=YES)
+    serve(script=YES)
     job_id = str(uuid.uuid4())
     with app.connection_for_write() as connection, connection.Producer() as producer:
         producer.publish(
@@ -176,38 +173,36 @@ def test_a_message_without_arguments_is_refused(start: Start, client: Client) ->
     assert "failed" == state_of(client, job_id)
 
 
-def test_running_jobs_outlive_an_outage_of_the_broker(
-    start: Start, client: Client, home: Path
-) -> None:
+def test_running_jobs_outlive_an_outage_of_the_broker(place: Cluster) -> None:
     """Redis away for longer than a loop may stand still: nothing is lost, nothing runs twice."""
-    start(script={"rules": [{"answers": [{"text": "word " * 30}], "token_s": 0.3}]})
-    running = infer.delay(model="fake-a", prompt="x")
-    wait_for(lambda: state_of(client, running.id) == "running")
+    place.script({"rules": [{"answers": [{"text": "word " * 30}], "token_s": 0.3}]})
+    place.start_worker()
+    (running,) = place.submit()
+    place.wait_state(running, "running")
 
-    directory = home / "data" / "redis"
-    redis_server.stop_detached(directory)
-    time.sleep(7)
-    redis_server.start_detached(directory)
+    place.broker.stop()
+    time.sleep(place.client.settings.timing.stall_s + 1)
+    place.broker.start()
 
-    client.wait(running.id, timeout_s=20)
-    assert 1 == client.job(running.id).fence
-    again = infer.delay(model="fake-a", prompt="y")
-    client.wait(again.id, timeout_s=30)
+    place.wait_all([running], timeout=20)
+    assert ("succeeded", 1) == (place.state(running), place.job(running).fence)
+    (again,) = place.submit()
+    place.wait_all([again], timeout=30)
 
 
-def test_a_flushed_broker_learns_again_which_ledger_it_serves(start: Start, client: Client) -> None:
+def test_a_flushed_broker_learns_again_which_ledger_it_serves(place: Cluster) -> None:
     """Until then a client with another ledger would be accepted into it."""
-    start(script=YES)
-    with ledger_id.connect(client.settings) as redis:
-        redis.flushall()
-        wait_for(lambda: redis.get(ledger_id.KEY) is not None)
+    place.start_worker()
+    redis = place.redis()
+    redis.flushall()
+    wait_for(lambda: redis.get(ledger_id.KEY) is not None)
 
-    ledger_id.check(client.settings, client.ledger)
+    ledger_id.check(place.client.settings, place.client.ledger)
 
 
-def test_remote_control_ends_no_worker(start: Start, client: Client) -> None:
+def test_remote_control_ends_no_worker(serve: Serve, client: Client) -> None:
     """Whoever reaches the broker may look and revoke, and no more."""
-    worker = start(script=YES)
+    worker = serve(script=YES)
 
     app.control.broadcast("shutdown")
     app.control.broadcast("cancel_consumer", arguments={"queue": "model.fake-a"})

@@ -15,7 +15,7 @@ from tasks.errors import JobFailed
 from tests.integration.foreign import OPTIONS, SCRIPT, ask, write
 from tests.stack import Worker, wait_for
 
-Start = Callable[..., Worker]
+Serve = Callable[..., Worker]
 
 
 @pytest.fixture
@@ -25,9 +25,9 @@ def notes(home: Path) -> Path:
 
 
 @pytest.fixture
-def worker(start: Start, notes: Path) -> Worker:
+def worker(serve: Serve, notes: Path, client: Client) -> Worker:
     """A worker that also knows the user's tasks."""
-    return start(*OPTIONS, script=SCRIPT)
+    return serve(*OPTIONS, script=SCRIPT)
 
 
 def test_a_users_own_task_runs_beside_the_engine(worker: Worker, client: Client) -> None:

@@ -27,7 +27,7 @@ from tests.integration.foreign import (
 )
 from tests.stack import Worker, wait_for
 
-Start = Callable[..., Worker]
+Serve = Callable[..., Worker]
 
 
 @pytest.fixture
@@ -37,9 +37,9 @@ def notes(home: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def worker(start: Start, notes: Path, client: Client) -> Worker:
+def worker(serve: Serve, notes: Path, client: Client) -> Worker:
     """A worker that also knows the user's tasks."""
-    return start(*OPTIONS, script=SCRIPT)
+    return serve(*OPTIONS, script=SCRIPT)
 
 
 def test_a_chord_of_ours_and_of_the_users() -> None:

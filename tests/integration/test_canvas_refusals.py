@@ -19,7 +19,7 @@ from tasks.errors import JobFailed, RequestInvalid
 from tests.integration.foreign import OPTIONS, SCRIPT, TOO_LONG, ask, counted, theirs, write
 from tests.stack import Worker, wait_for
 
-Start = Callable[..., Worker]
+Serve = Callable[..., Worker]
 
 
 @pytest.fixture
@@ -29,9 +29,9 @@ def notes(home: Path) -> Path:
 
 
 @pytest.fixture
-def worker(start: Start, notes: Path, client: Client) -> Worker:
+def worker(serve: Serve, notes: Path, client: Client) -> Worker:
     """A worker that also knows the user's tasks."""
-    return start(*OPTIONS, script=SCRIPT)
+    return serve(*OPTIONS, script=SCRIPT)
 
 
 def known(client: Client, job_id: str) -> bool:

@@ -65,7 +65,7 @@ def test_the_timeout_holds_while_tokens_flow(home: Path) -> None:
 
     told = (home / "stderr").read_text()
     assert (124, True) == (command.returncode, "WAIT_TIMEOUT" in told), told
-    assert time.monotonic() - began < 2.5
+    assert time.monotonic() - began < 4
     assert "1.5 s" in told
     job_id = re.search(r"Job ([0-9a-f-]{36}) has not ended", told)
     assert job_id is not None, told

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ledger import Ledger, Session, jobs, sessions, workers
+from ledger import Ledger, Session, events, jobs, sessions, workers
 from tasks import keeper as keeping
 from tasks.client import Client
 from tasks.keeper import Keeper, boot_id, pid_namespace, process_is_gone, started
@@ -176,6 +176,28 @@ def test_one_that_finds_its_name_taken_leaves_the_other_alone(
     assert other.session == told.session
 
 
+def test_one_that_has_lost_its_name_says_nothing_more_under_it(
+    ledger: Ledger, settings: Settings
+) -> None:
+    """Neither a heartbeat nor a last word, before it has noticed."""
+    sleeper = keeper(ledger, settings, lease_s=0.1)
+    sleeper.open()
+    sleeper.tell()
+    time.sleep(0.2)  # past its lease, as if it were frozen
+    other = keeper(ledger, settings, lease_s=60.0, facts=lambda: ("busy", {"model": "m"}))
+    other.open()
+    other.tell()
+
+    sleeper.tell()
+    sleeper.say_last("stopped")
+
+    with ledger.read() as tx:
+        (told,) = workers.list(tx)
+        kinds = [event.kind for event in events.after(tx, 0)]
+    assert (other.session, "busy", {"model": "m"}) == (told.session, told.state, told.facts)
+    assert [] == kinds
+
+
 @pytest.mark.parametrize("flag", ["drain", "stop"])
 def test_what_a_worker_was_told_holds_under_its_next_session(
     ledger: Ledger, settings: Settings, flag: str
@@ -229,10 +251,12 @@ def test_workers_of_two_containers_leave_each_other_alone(
     words = ["--device", "cpu", "--model", "fake-a"]
     outside, one, two = NAMES
     workers = [
-        start(*words, "-n", outside, script=YES),
-        start(*words, "-n", one, inside=CONTAINER),
-        start(*words, "-n", two, inside=CONTAINER),
+        start(*words, "-n", outside, script=YES, ready=False),
+        start(*words, "-n", one, inside=CONTAINER, ready=False),
+        start(*words, "-n", two, inside=CONTAINER, ready=False),
     ]
+    for worker in workers:
+        worker.wait_ready()
     at_first = _live(client)
     assert 3 == len({session.pid_namespace for session in at_first.values()})
 

@@ -13,8 +13,9 @@ import pytest
 import redis
 
 from tasks import redis_server
+from tests.commands import run_all
 from tests.postgres import PostgresServer, postgres_server
-from tests.stack import BIN, Worker, wait_for, write_config, write_script
+from tests.stack import BIN, Worker, is_served, wait_for, write_config, write_script
 
 __all__ = ["postgres_server"]
 BROKER_SECRET, LEDGER_SECRET = "hunter2-broker", "hunter2-ledger"
@@ -67,25 +68,30 @@ def test_nothing_that_people_read_holds_a_password(home: Path) -> None:
     try:
         worker.wait_ready()
         answered = run(home, "honeyflow", "infer", "fake-a", "who?", "--timeout", "20")
-        told = {
-            "conf": run(home, "celery", "-A", "tasks", "inspect", "conf"),
-            "stats": run(home, "celery", "-A", "tasks", "inspect", "stats"),
-            "report": run(home, "celery", "-A", "tasks", "report"),
-            "doctor": run(home, "honeyflow", "doctor"),
-            "doctor --json": run(home, "honeyflow", "doctor", "--json"),
-        }
+        commands = (
+            "celery -A tasks inspect conf",
+            "celery -A tasks inspect stats",
+            "celery -A tasks report",
+            "honeyflow doctor",
+            "honeyflow doctor --json",
+        )
+        told = dict(zip(commands, run_all(home, *commands), strict=True))
         redis_server.stop_detached(home / "data" / "redis")
         wait_for(lambda: "Connection to broker lost" in worker.text() or None)
-        told["doctor, Redis away"] = run(home, "honeyflow", "doctor")
-        told["infer, Redis away"] = run(home, "honeyflow", "infer", "fake-a", "x", "--timeout", "1")
+        away = ("honeyflow doctor", "honeyflow infer fake-a x --timeout 1")
+        for command, said in zip(away, run_all(home, *away), strict=True):
+            told[f"{command}, Redis away"] = said
     finally:
         worker.kill()
     told["log"] = worker.text()
 
     assert "yes" in answered, answered
-    assert "ledger+" in told["conf"] and "broker_url" in told["conf"], told["conf"]
-    assert '"broker"' in told["stats"], told["stats"]
-    assert "postgresql" in told["doctor"]
+    conf, stats, report, doctor, _ = (told[command] for command in commands)
+    assert "ledger+" in conf and "broker_url" in conf, conf
+    assert '"broker"' in stats, stats
+    assert "broker_url" in report, report
+    assert "postgresql" in doctor
+    assert "BROKER" in told[f"{away[0]}, Redis away"] or "bad" in told[f"{away[0]}, Redis away"]
     assert {} == {name: text for name, text in told.items() if "hunter2" in text}
 
 
@@ -101,16 +107,13 @@ def test_up_tells_both_places_without_a_password(home: Path) -> None:
         start_new_session=True,
     )
     try:
+        wait_for(lambda: is_served(home), timeout=60)
         answered = run(home, "honeyflow", "infer", "fake-a", "who?", "--timeout", "30")
-        wait_for(
-            lambda: "yes" in run(home, "honeyflow", "infer", "fake-a", "who?", "--timeout", "20"),
-            timeout=60,
-            explain=lambda: answered,
-        )
     finally:
         up.send_signal(signal.SIGINT)
         output, _ = up.communicate(timeout=60)
 
+    assert "yes" in answered, answered + output
     assert re.search(r"^Redis   redis", output, re.MULTILINE), output
     assert re.search(r"^ledger  postgresql\+psycopg://\w+@/test_", output, re.MULTILINE), output
     assert "hunter2" not in output

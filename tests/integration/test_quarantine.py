@@ -19,7 +19,7 @@ from tasks.errors import HoneyflowError
 from tests.integration.scripts import YES
 from tests.stack import Worker, wait_for
 
-Start = Callable[..., Worker]
+Serve = Callable[..., Worker]
 
 
 def run(*words: str) -> Result:
@@ -45,12 +45,12 @@ def push(client: Client, *elements: bytes) -> None:
 
 
 @pytest.fixture
-def kept(start: Start, client: Client) -> list[bytes]:
+def kept(serve: Serve, client: Client) -> list[bytes]:
     """Three elements in quarantine, of which one holds what a terminal would obey."""
     before = sum(totals(client).values())
     mark = uuid.uuid4().hex.encode()
     elements = [b"garbage{" + mark, b"\x1b[31m\xff" + mark, b"[1, 2]"]
-    start(script=YES)
+    serve(script=YES)
     push(client, *elements)
     wait_for(lambda: sum(totals(client).values()) == before + 3)
     return elements
@@ -106,9 +106,9 @@ def test_what_is_dropped_is_said_in_one_way(client: Client, words: tuple[str, ..
     assert "OPTIONS_EXCLUSIVE" == code(run("drop", *words))
 
 
-def test_a_second_request_under_an_id_is_kept(start: Start, client: Client) -> None:
+def test_a_second_request_under_an_id_is_kept(serve: Serve, client: Client) -> None:
     """The first one's sender waits under it, and is not told of the second."""
-    start(script=YES)
+    serve(script=YES)
     stock = Celery(broker=infer.app.conf.broker_url, backend=infer.app.conf.broker_url)
     job_id, before = str(uuid.uuid4()), totals(client).get("JOB_CONFLICT", 0)
     fields = {"model": "fake-a", "prompt": "x"}
@@ -123,14 +123,12 @@ def test_a_second_request_under_an_id_is_kept(start: Start, client: Client) -> N
     stock.close()
 
 
-def test_what_names_no_job_is_kept_and_acked(start: Start, client: Client) -> None:
+def test_what_names_no_job_is_kept_and_acked(serve: Serve, client: Client) -> None:
     """A true message of a job that this ledger does not have, and one of a task nobody knows."""
-    start(script=YES)
+    serve(script=YES)
     before = totals(client)
     infer.app.send_task("tasks.nobody", task_id=str(uuid.uuid4()))
     with ledger_id.connect(client.settings) as redis:
-        # What workers of other tests were killed with in hand stays there.
-        left = redis.hlen("unacked")
         ticket = client.submit({"model": "fake-a", "prompt": "x"}, delay_s=3600)
         message = infer.app.amqp.as_task_v2(str(uuid.uuid4()), "tasks.infer")
         message.headers["honeyflow"] = {"v": 1, "ledger": client.ledger.uuid, "n": 1, "wave": 1}
@@ -142,5 +140,5 @@ def test_what_names_no_job_is_kept_and_acked(start: Start, client: Client) -> No
         wanted = ("TASK_UNKNOWN", "JOB_UNKNOWN", "LEDGER_FOREIGN")
         wait_for(lambda: all(totals(client).get(one, 0) > before.get(one, 0) for one in wanted))
         wait_for(lambda: 0 == redis.llen("model.fake-a\x06\x163"))
-        wait_for(lambda: redis.hlen("unacked") <= left)
+        wait_for(lambda: redis.hlen("unacked") == 0)
     assert "scheduled" == str(client.job(ticket.job_id).state)

@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from ledger import bookmarks
+from monitoring.follower import Follower
+from monitoring.metrics import PREFIX
 from routing import list_keys
 from tasks import reconcile
 from tasks.keeper import Keeper
@@ -26,13 +29,13 @@ Begin = Callable[..., Reconciler]
 def begin(place: Cluster) -> Begin:
     """Makes a reconciler under a session that lasts; other times can be given."""
 
-    def made(**times: float) -> Reconciler:
+    def made(worker: str = "reconciling", **times: float) -> Reconciler:
         timing = dataclasses.replace(
             place.client.settings.timing, **{"lease_s": 60.0, "resend_after_s": 0.0, **times}
         )
         keeper = Keeper(
             ledger=place.client.ledger,
-            worker="reconciling",
+            worker=worker,
             node="testnode",
             timing=timing,
             on_lost=lambda: None,
@@ -153,3 +156,40 @@ def test_an_older_copy_in_hand_excuses_nobody(place: Cluster, begin: Begin) -> N
         rounds(reconciler, LOOK_AGAIN + 1)
 
     assert (3, 1) == (place.job(job_id).sent_number, listed(place))
+
+
+def test_what_is_sent_again_is_counted(place: Cluster, begin: Begin) -> None:
+    """An event tells how many they were, and the totals have them."""
+    place.submit(7)
+    reconciler = begin()
+    place.redis().flushall()
+
+    rounds(reconciler, SEEN_TWICE)
+
+    follower = Follower(place.client.ledger, holder="f")
+    while follower.advance():
+        pass
+    assert 7 == follower.totals[f"{PREFIX}reconciler_actions_total", ("republished",)].value
+
+
+def test_it_is_noted_that_rounds_are_run(
+    place: Cluster, begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once in a while, which is enough for whoever watches; not by one that may not."""
+    reconciler, other = begin(), begin(worker="another")
+    rounds(reconciler, 1)
+    first = noted(place)
+    rounds(reconciler, 2)
+    assert not other.round()
+    assert first == noted(place)
+    monkeypatch.setattr(reconcile, "NOTE_S", 0.0)
+    rounds(reconciler, 1)
+    assert first < noted(place)
+
+
+def noted(place: Cluster) -> float:
+    """When a round was noted last."""
+    with place.client.ledger.read() as tx:
+        bookmark = bookmarks.get(tx, reconcile.BOOKMARK)
+    assert bookmark is not None
+    return bookmark.at

@@ -20,12 +20,12 @@ from tasks.errors import JobCancelled, JobExpired, JobFailed, RequestInvalid
 from tests.integration.scripts import SLOW, YES, state_of
 from tests.stack import Worker, wait_for
 
-Start = Callable[..., Worker]
+Start = Serve = Callable[..., Worker]
 
 
-def test_delay_and_get_give_a_confident_receipted_answer(start: Start, client: Client) -> None:
+def test_delay_and_get_give_a_confident_receipted_answer(serve: Serve, client: Client) -> None:
     """The front door: a dict with the answer, its confidence, K and the receipt's digest."""
-    start(script=YES)
+    serve(script=SLOW)
 
     result = infer.delay(model="fake-a", prompt="Is it?").get(timeout=10)
 
@@ -46,9 +46,9 @@ def test_delay_and_get_give_a_confident_receipted_answer(start: Start, client: C
     assert (told.k_samples, told.confidence_score) == (3, 100)
 
 
-def test_every_sample_is_in_the_ledger_with_a_seed_of_its_own(start: Start, client: Client) -> None:
+def test_every_sample_is_in_the_ledger_with_a_seed_of_its_own(serve: Serve, client: Client) -> None:
     """Samples are kept as they finish, keyed by job and index."""
-    start(script=YES)
+    serve(script=SLOW)
 
     result = infer.delay(model="fake-a", prompt="Is it?", k=5).get(timeout=10)
 
@@ -56,6 +56,10 @@ def test_every_sample_is_in_the_ledger_with_a_seed_of_its_own(start: Start, clie
         drawn = samples.of(tx, result["job_id"])
     assert [0, 1, 2, 3, 4] == [sample.index for sample in drawn]
     assert 5 == len({sample.seed for sample in drawn})
+    for sample in drawn:
+        assert sample.first_token_ms is not None
+        assert 0 <= sample.first_token_ms <= sample.duration_ms + 1
+        assert 0 == sample.cached_tokens
 
 
 def test_a_group_gives_its_results_in_order(start: Start, client: Client) -> None:
@@ -68,9 +72,9 @@ def test_a_group_gives_its_results_in_order(start: Start, client: Client) -> Non
     assert [f"a{i}" for i in range(5)] == [part["answer"] for part in parts.get(timeout=10)]
 
 
-def test_infer_many_enters_all_or_none(start: Start, client: Client) -> None:
+def test_infer_many_enters_all_or_none(serve: Serve, client: Client) -> None:
     """One wrong request among many refuses them all; nothing is entered."""
-    start(script=YES)
+    serve(script=SLOW)
     good = [{"model": "fake-a", "prompt": f"{i}"} for i in range(20)]
 
     with client.ledger.read() as tx:
@@ -142,9 +146,9 @@ def test_a_chord_and_a_chain_outlive_the_broker_and_the_worker(
     assert "yes" == of_chain.get(timeout=30)["answer"]
 
 
-def test_countdown_and_eta_hold_a_job_back(start: Start, client: Client) -> None:
+def test_countdown_and_eta_hold_a_job_back(serve: Serve, client: Client) -> None:
     """The wait is a column of the ledger: the message is sent when it is due."""
-    start(script=YES)
+    serve(script=SLOW)
 
     by_countdown = infer.apply_async(kwargs={"model": "fake-a", "prompt": "a"}, countdown=1.0)
     by_eta = infer.apply_async(
@@ -159,9 +163,9 @@ def test_countdown_and_eta_hold_a_job_back(start: Start, client: Client) -> None
         assert job.claimed_at - job.created_at >= 1.0
 
 
-def test_a_job_that_is_late_expires(start: Start, client: Client) -> None:
+def test_a_job_that_is_late_expires(serve: Serve, client: Client) -> None:
     """Queued or running, a deadline that passes ends the job, and whoever waits is told."""
-    start(script=SLOW)
+    serve(script=SLOW)
 
     running = infer.apply_async(kwargs={"model": "fake-a", "prompt": "LONG"}, expires=1.0)
     elsewhere = infer.apply_async(kwargs={"model": "fake-b", "prompt": "x"}, expires=0.5)
@@ -172,9 +176,9 @@ def test_a_job_that_is_late_expires(start: Start, client: Client) -> None:
         assert "expired" == state_of(client, result.id)
 
 
-def test_a_run_timeout_fails_the_job_and_nobody_else(start: Start, client: Client) -> None:
+def test_a_run_timeout_fails_the_job_and_nobody_else(serve: Serve, client: Client) -> None:
     """`time_limit` counts from the claim."""
-    start(script=SLOW)
+    serve(script=SLOW)
 
     slow = infer.apply_async(kwargs={"model": "fake-a", "prompt": "LONG"}, time_limit=1)
     quick = infer.delay(model="fake-a", prompt="now")
@@ -186,10 +190,10 @@ def test_a_run_timeout_fails_the_job_and_nobody_else(start: Start, client: Clien
 
 @pytest.mark.parametrize("terminate", [True, False])
 def test_revoke_stops_a_running_job_and_frees_its_places(
-    start: Start, client: Client, *, terminate: bool
+    serve: Serve, client: Client, *, terminate: bool
 ) -> None:
     """The others go on; the ledger says cancelled."""
-    start(script=SLOW)
+    serve(script=SLOW)
     long = infer.delay(model="fake-a", prompt="LONG")
     wait_for(lambda: state_of(client, long.id) == "running")
 
@@ -235,9 +239,9 @@ def test_a_running_job_tells_its_progress(start: Start, client: Client) -> None:
     assert "SUCCESS" == result.state
 
 
-def test_an_app_with_only_the_broker_can_send(start: Start, client: Client) -> None:
+def test_an_app_with_only_the_broker_can_send(serve: Serve, client: Client) -> None:
     """A stock message is entered in the ledger; a wrong one fails there and at the sender."""
-    start(script=YES)
+    serve(script=SLOW)
     stock = Celery(broker=app.conf.broker_url, backend=app.conf.broker_url)
 
     good = stock.send_task("tasks.infer", kwargs={"model": "fake-a", "prompt": "x"})
@@ -249,9 +253,9 @@ def test_an_app_with_only_the_broker_can_send(start: Start, client: Client) -> N
     assert {"succeeded", "failed"} == {state_of(client, good.id), state_of(client, bad.id)}
 
 
-def test_remote_control_knows_the_worker(start: Start, client: Client) -> None:
+def test_remote_control_knows_the_worker(serve: Serve, client: Client) -> None:
     """Ping, active and stats answer, and active shows the job's id and no prompt."""
-    start(script=SLOW)
+    serve(script=SLOW)
     long = infer.delay(model="fake-a", prompt="LONG secret")
     wait_for(lambda: state_of(client, long.id) == "running")
 
@@ -266,10 +270,10 @@ def test_remote_control_knows_the_worker(start: Start, client: Client) -> None:
 
 
 def test_a_file_in_any_directory_can_import_and_infer(
-    start: Start, client: Client, tmp_path: Path
+    serve: Serve, client: Client, tmp_path: Path
 ) -> None:
     """Settings do not depend on the working directory."""
-    start(script=YES)
+    serve(script=SLOW)
     file = tmp_path / "use.py"
     file.write_text(
         "from tasks import infer\n"

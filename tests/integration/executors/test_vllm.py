@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from executors.config import EngineConfig
 from executors.errors import DeviceUnavailable, EngineStartFailed, ExecutorError, OutOfMemory
 from executors.types import HealthState
 from executors.vllm_engine import VllmExecutor
+from tests.stack import wait_for
 
 from .conftest import collect_garbage, configure, need
 from .models import make_model
@@ -23,13 +23,22 @@ pytestmark = [pytest.mark.vllm, pytest.mark.slow, pytest.mark.filterwarnings("ig
 
 
 @pytest.fixture(autouse=True)
-def _tidy() -> Iterator[None]:
+def before() -> Iterator[set[int]]:
+    """The processes of engines that the session shares; they go on."""
     need("vllm")
-    yield
+    yield engine_pids()
     collect_garbage()
 
 
-def _failed_start(config: EngineConfig) -> ExecutorError:
+def engine_pids() -> set[int]:
+    """This process's engine processes and their guards."""
+    children = psutil.Process().children()
+    guards = {p.pid for p in children if "guard_process" in " ".join(p.cmdline())}
+    cores = multiprocessing.active_children()
+    return guards | {p.pid for p in cores if p.pid is not None and p.name.startswith("EngineCore")}
+
+
+def _failed_start(config: EngineConfig, before: set[int]) -> ExecutorError:
     """Load what cannot be loaded, and see that nothing is left of it."""
 
     async def main() -> ExecutorError:
@@ -43,21 +52,25 @@ def _failed_start(config: EngineConfig) -> ExecutorError:
         return caught.value
 
     error = asyncio.run(main())
-    assert not [p for p in multiprocessing.active_children() if p.name.startswith("EngineCore")]
-    assert not [p for p in psutil.Process().children() if "guard_process" in " ".join(p.cmdline())]
+    assert before == engine_pids()
     return error
 
 
-def _wait_for_engine_core() -> None:
-    while not any(p.name.startswith("EngineCore") for p in multiprocessing.active_children()):
-        time.sleep(0.05)
+def _wait_for_engine_core(before: set[int]) -> None:
+    def started() -> bool:
+        cores = [p for p in multiprocessing.active_children() if p.name.startswith("EngineCore")]
+        return any(core.pid not in before for core in cores)
+
+    wait_for(started, timeout=60.0)
 
 
-def test_too_large_a_cache_is_out_of_memory_with_figures(model_path: Path) -> None:
+def test_too_large_a_cache_is_out_of_memory_with_figures(
+    model_path: Path, before: set[int]
+) -> None:
     """The child's own reason and its figures reach the caller."""
     config = configure("vllm", model_path, options={"kv_cache_memory_bytes": 1000 * 1024**3})
 
-    error = _failed_start(config)
+    error = _failed_start(config, before)
 
     assert isinstance(error, OutOfMemory)
     assert error.details["required_bytes"] == 1000 * 1024**3
@@ -65,41 +78,43 @@ def test_too_large_a_cache_is_out_of_memory_with_figures(model_path: Path) -> No
     assert "1000.0 GiB" in error.message
 
 
-def test_a_model_that_the_kernels_refuse_fails_at_load(tmp_path: Path) -> None:
+def test_a_model_that_the_kernels_refuse_fails_at_load(tmp_path: Path, before: set[int]) -> None:
     """A head size of 16 would die at the first request; the load tries one."""
     path = make_model(tmp_path / "narrow", hidden=32, heads=2, layers=1)
 
-    error = _failed_start(configure("vllm", path))
+    error = _failed_start(configure("vllm", path), before)
 
     assert isinstance(error, EngineStartFailed)
     assert "head_dim=16" in error.message
 
 
-def test_a_device_that_the_build_lacks_is_refused(model_path: Path) -> None:
+def test_a_device_that_the_build_lacks_is_refused(model_path: Path, before: set[int]) -> None:
     """The CPU's build does not stand in for a GPU."""
-    error = _failed_start(configure("vllm", model_path, device="cuda"))
+    error = _failed_start(configure("vllm", model_path, device="cuda"), before)
 
     assert isinstance(error, DeviceUnavailable)
     assert "cuda" in error.message
 
 
-def test_a_setting_out_of_range_is_refused_in_its_own_words(model_path: Path) -> None:
+def test_a_setting_out_of_range_is_refused_in_its_own_words(
+    model_path: Path, before: set[int]
+) -> None:
     """What vLLM says about a setting is passed on without its wrapping."""
-    error = _failed_start(configure("vllm", model_path, max_model_len=100_000))
+    error = _failed_start(configure("vllm", model_path, max_model_len=100_000), before)
 
     assert isinstance(error, EngineStartFailed)
     assert "100000" in error.message
     assert "pydantic" not in error.message
 
 
-def test_a_cancelled_load_leaves_nothing_running(model_path: Path) -> None:
+def test_a_cancelled_load_leaves_nothing_running(model_path: Path, before: set[int]) -> None:
     """Who gives up a load gives up its processes too."""
     config = configure("vllm", model_path)
 
     async def main() -> None:
         executor = VllmExecutor(config)
         loading = asyncio.ensure_future(executor.load(lambda _: None))
-        await asyncio.to_thread(_wait_for_engine_core)
+        await asyncio.to_thread(_wait_for_engine_core, before)
         await asyncio.sleep(0.5)
         loading.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -108,4 +123,4 @@ def test_a_cancelled_load_leaves_nothing_running(model_path: Path) -> None:
 
     asyncio.run(main())
 
-    assert not [p for p in multiprocessing.active_children() if p.name.startswith("EngineCore")]
+    assert before == engine_pids()

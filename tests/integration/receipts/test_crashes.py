@@ -104,7 +104,7 @@ def test_a_process_may_end_before_anything_it_does(
     whole = processes.do("work", Home.make(scratch / "whole", sqlite_template), FEW)
     assert whole.status == 0
     assert len(whole.places) > 300
-    for at in chosen(whole.places, every=8):
+    for at in chosen(whole.places, every=24):
         what = f"ended before {whole.places[at - 1]}, number {at}"
         home = Home.make(scratch / str(at), sqlite_template)
         assert processes.do("work", home, FEW, at=at).killed, what
@@ -126,7 +126,7 @@ def test_a_handover_may_end_before_anything_it_does(
     assert len(done.places) > 100
     require_handed_over(whole, what="not ended")
     if before == "work":
-        ends = chosen(done.places, every=8)
+        ends = chosen(done.places, every=24)
     else:
         ends = chosen(done.places, every=24, turns=("commit",))
     for at in ends:

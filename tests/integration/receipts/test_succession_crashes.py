@@ -57,7 +57,7 @@ def test_a_succession_may_end_before_anything_it_does(
     done = processes.do("succeed", ready.copy(scratch / "whole"), [])
     assert done.status == 0
     assert len(done.places) > 50
-    for at in chosen(done.places, every=48 if between else 16, turns=TURNS):
+    for at in chosen(done.places, every=48, turns=TURNS):
         what = f"ended before {done.places[at - 1]}, number {at}"
         home = ready.copy(scratch / str(at))
         assert processes.do("succeed", home, [], at=at).killed, what
@@ -78,7 +78,7 @@ def test_an_adoption_may_end_before_anything_it_does(
     done = processes.do("adopt", ready.copy(scratch / "whole"), [])
     assert done.status == 0
     assert len(done.places) > 100
-    for at in chosen(done.places, every=16, turns=TURNS):
+    for at in chosen(done.places, every=48, turns=TURNS):
         what = f"ended before {done.places[at - 1]}, number {at}"
         home = ready.copy(scratch / str(at))
         # One that takes a step less has ended before.

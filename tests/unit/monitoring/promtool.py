@@ -22,10 +22,10 @@ _FAILED = re.compile(r"^ *alertname: (\w+),", re.MULTILINE)
 
 
 def promtool() -> str:
-    """Where promtool is; skips, or in CI fails, where there is none."""
+    """Where promtool is; skips where there is none, or fails where there must be."""
     found = shutil.which("promtool") or shutil.which("promtool", path="/usr/bin")
     if found is None:
-        if os.environ.get("CI"):
+        if os.environ.get("CI_HAS_PROMETHEUS"):
             pytest.fail("promtool is missing (Debian: prometheus)")
         pytest.skip("promtool is missing (Debian: prometheus)")
     return found
