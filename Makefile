@@ -40,7 +40,7 @@ demo: setup
 
 # Two files at a time, the long ones first; tests/conftest.py says what stays together.
 test: setup-dev
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -q -n 2 --dist loadscope --no-loadscope-reorder
 
 # A real IPFS node from npm, kept outside the tree: minutes once, then half a minute a run.
 IPFS_VERSION := 0.66.1

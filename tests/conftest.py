@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 settings.register_profile("quick", max_examples=50, deadline=None)
 settings.register_profile("thorough", max_examples=1000, deadline=None)
@@ -48,18 +50,30 @@ _ORDER = ("acceptance", "chaos", "integration", "architecture", "unit")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For `--dist loadgroup`: a file stays in one process, and so does all that loads vLLM."""
+    """What loads vLLM comes first, then the other long ones."""
 
     def place(item: pytest.Item) -> tuple[bool, int]:
         folder = item.path.relative_to(_TESTS).parts[0]
         at = _ORDER.index(folder) if folder in _ORDER else len(_ORDER)
-        return item.get_closest_marker("vllm") is None, at
+        return not _loads_vllm(item.nodeid), at
 
     items.sort(key=place)
-    for item in items:
-        loads = item.get_closest_marker("vllm") is not None
-        name = "vllm" if loads else str(item.path.relative_to(_TESTS))
-        item.add_marker(pytest.mark.xdist_group(name))
+
+
+def _loads_vllm(nodeid: str) -> bool:
+    return "vllm" in nodeid.casefold()
+
+
+class ByFile(LoadScopeScheduling):
+    """A file stays in one process, and so does all that loads vLLM, wherever it is."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "vllm" if _loads_vllm(nodeid) else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """For `-n 2`, whatever `--dist` says: marks of groups do not reach xdist with every pytest."""
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")
