@@ -13,6 +13,7 @@ imports = (
     "tasks.inference",
     "tasks.maintenance",
     "tasks.alerts",
+    "tasks.canaries",
     "tasks.cosigning",
     "tasks.uploads",
     "tasks.worker",
@@ -99,4 +100,10 @@ beat_schedule = {
         "options": {"queue": "control", "expires": 15},
     },
 }
+if _settings.canary.every_s > 0:
+    beat_schedule["send-canaries"] = {
+        "task": "tasks.send_canaries",
+        "schedule": _settings.canary.every_s,
+        "options": {"queue": "control", "expires": _settings.canary.every_s},
+    }
 beat_schedule_filename = str(_settings.data_dir / "celerybeat-schedule")

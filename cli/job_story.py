@@ -40,6 +40,7 @@ def _facts(story: Story) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "queue": job.queue,
         "policy": job.policy,
+        "origin": job.origin if job.origin != "client" else None,
         "profile": job.profile,
         "priority": job.priority,
         "fence": job.fence,

@@ -60,6 +60,7 @@ def metrics(
             broker_facts=lambda: watch.facts,
             models=wiring.catalogue().models,
             version=importlib.metadata.version("honeyflow"),
+            canaries=settings.canary.every_s > 0,
         )
         hooks = {"/alerts": alert_wiring.incoming(ledger, alert_wiring.settings()).handle}
         table = routes(exporter, following, hooks=hooks)

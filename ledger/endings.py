@@ -118,7 +118,7 @@ def commit(
     fence: int,
     result: bytes,
     report: bytes,
-    receipt: ReceiptRow,
+    receipt: ReceiptRow | None,
     confidence: float,
     k: int,
     rounds: int,
@@ -128,12 +128,14 @@ def commit(
     """End a running job with its result and receipt, in this one transaction.
 
     `result` and `report` are JSON, `output` is the accepted answer's text in UTF-8, `confidence` a
-    fraction. A review record is opened where one is given.
+    fraction. A review record is opened where one is given. Without a receipt, as jobs end that
+    nobody asked for, the report is not kept.
 
     Raises:
         BodyMismatch: the receipt's digests are not those of its bytes and of `report`.
     """
-    receipts.check(receipt, job_id=job_id, report=report)
+    if receipt is not None:
+        receipts.check(receipt, job_id=job_id, report=report)
     moved = _COMMIT.moves(
         tx,
         reason=None,
@@ -141,8 +143,8 @@ def commit(
         the_fence=fence,
         the_result_digest=bodies.digest_of(result),
         the_output_digest=None if output is None else bodies.digest_of(output),
-        the_report_digest=receipt.report_digest,
-        the_receipt_digest=receipt.digest,
+        the_report_digest=None if receipt is None else receipt.report_digest,
+        the_receipt_digest=None if receipt is None else receipt.digest,
         the_confidence=confidence,
         the_k=k,
         the_rounds=rounds,
@@ -151,10 +153,11 @@ def commit(
     if not moved:
         return False
     bodies.put(tx, result, bodies.JSON)
-    bodies.put(tx, report, bodies.JSON)
     if output is not None:
         bodies.put(tx, output, bodies.TEXT)
-    receipts.add(tx, receipt)
+    if receipt is not None:
+        bodies.put(tx, report, bodies.JSON)
+        receipts.add(tx, receipt)
     if review is not None:
         reviews.add(tx, review)
     return True

@@ -41,7 +41,7 @@ class Exporter(Collector):
     """Gathers and writes all metrics; to be used from any thread.
 
     `counted` gives the totals, `broker_facts` what Redis said last, `models` are those that the
-    configuration knows.
+    configuration knows, `canaries` whether any are sent.
     """
 
     def __init__(
@@ -52,12 +52,14 @@ class Exporter(Collector):
         broker_facts: Callable[[], BrokerFacts],
         models: Iterable[str] = (),
         version: str,
+        canaries: bool = False,
     ) -> None:
         self._ledger = ledger
         self._counted = counted
         self._broker_facts = broker_facts
         self._models = tuple(models)
         self._version = version
+        self._canaries = canaries
         self._exposition = Exposition()
         self._beats: dict[str, tuple[Mapping[str, object], Heartbeat]] = {}
         self._turn = threading.Lock()
@@ -93,7 +95,7 @@ class Exporter(Collector):
     ) -> list[Family]:
         fleet = self._fleet(standing)
         every = [
-            *counted.families(counted_now.totals),
+            *counted.families(counted_now.totals, canaries=self._canaries),
             *rows.families(found, self._models),
             *workers.families(fleet),
             *machines.families(fleet),

@@ -55,6 +55,7 @@ def lookout(ledger: Ledger, told: AlertSettings, around: Settings) -> Lookout:
         holder=f"{around.node}:{os.getpid()}:{uuid.uuid4()}",
         broker_facts=facts,
         models=wiring.catalogue().models,
+        canaries=around.canary.every_s > 0,
         rules=rules(around.timing.stale_s),
     )
 

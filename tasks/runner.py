@@ -35,6 +35,7 @@ from executors.resampling import (
     sample_seed,
 )
 from ledger import Claim, Job, LedgerError, SampleRow, State, Transaction, jobs, samples
+from monitoring.metrics import CANARY
 from tasks import evidence, plans
 from tasks.catalogue import Catalogue
 from tasks.course import Course
@@ -269,7 +270,7 @@ class Runner:
         self, job: Job, outcome: Outcome, report: evidence.Report
     ) -> evidence.Issued | None:
         """The receipt, where signing takes too long for the transaction; else it is made there."""
-        if (clock := self._issuer.now) is None:
+        if (clock := self._issuer.now) is None or job.origin == CANARY:
             return None
 
         def issue() -> evidence.Issued:

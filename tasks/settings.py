@@ -55,6 +55,7 @@ KNOWN_TABLES = {
     "logs",
     "tracing",
     "alerts",
+    "canary",
 }
 
 
@@ -102,6 +103,13 @@ class Sealing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Canary:
+    """How often a small job goes through every part for each model, in seconds; 0 for never."""
+
+    every_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tracing:
     """Where spans are sent, if anywhere, and of which share of the traces that begin here."""
 
@@ -135,6 +143,7 @@ class Settings:
     bee_passphrase_file: Path | None = None
     ssh_agent_socket: Path | None = None
     sealing: Sealing = field(default_factory=Sealing)
+    canary: Canary = field(default_factory=Canary)
     witnesses: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     ipfs_api_url: str | None = field(default=None, repr=False)  # it may hold a password
     ipfs_recipients: tuple[str, ...] = ()
@@ -216,6 +225,7 @@ def read(environ: Mapping[str, str]) -> Settings:
         bee_passphrase_file=values.path("bee_passphrase_file", "BEE_PASSPHRASE_FILE"),
         ssh_agent_socket=values.path("ssh_agent_socket", "HONEYFLOW_SSH_AGENT"),
         sealing=values.section(Sealing, "sealing"),
+        canary=values.section(Canary, "canary"),
         witnesses=values.tables("witnesses"),
         ipfs_api_url=values.text("ipfs_api_url", "IPFS_API_URL"),
         ipfs_recipients=values.texts("ipfs_recipients"),

@@ -42,6 +42,7 @@ class Lookout:
         holder: str,
         broker_facts: Callable[[], BrokerFacts],
         models: Iterable[str] = (),
+        canaries: bool = False,
         rules: Sequence[Rule] = BUILTIN,
     ) -> None:
         self._ledger = ledger
@@ -55,6 +56,7 @@ class Lookout:
             broker_facts=broker_facts,
             models=models,
             version="",
+            canaries=canaries,
         )
 
     def look(self) -> int:

@@ -5,21 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from monitoring.families.family import Family, Labels
-from monitoring.metrics import METRICS, Source
+from monitoring.metrics import METRICS, Source, metric
 from monitoring.tally import Series, Total
 
-_COUNTED = tuple(metric for metric in METRICS if metric.source in (Source.MOVES, Source.EVENTS))
+LAST_CANARY = metric("canary_last_success_timestamp_seconds").name
+_COUNTED = tuple(each for each in METRICS if each.source in (Source.MOVES, Source.EVENTS))
 
 
-def families(totals: Mapping[Series, Total]) -> list[Family]:
-    """The families whose source is the ledger's moves or its events."""
-    values: dict[str, dict[Labels, float]] = {metric.name: {} for metric in _COUNTED}
-    counts: dict[str, dict[Labels, tuple[int, ...]]] = {metric.name: {} for metric in _COUNTED}
+def families(totals: Mapping[Series, Total], *, canaries: bool) -> list[Family]:
+    """The families whose source is the ledger's moves or its events.
+
+    Without `canaries` it is not told when the last was answered: it would seem overdue for ever.
+    """
+    values: dict[str, dict[Labels, float]] = {each.name: {} for each in _COUNTED}
+    counts: dict[str, dict[Labels, tuple[int, ...]]] = {each.name: {} for each in _COUNTED}
     for (name, labels), total in totals.items():
-        if name in values:
+        if name in values and (canaries or name != LAST_CANARY):
             values[name][labels] = total.value
             counts[name][labels] = total.counts
     return [
-        Family(metric=metric, values=values[metric.name], counts=counts[metric.name])
-        for metric in _COUNTED
+        Family(metric=each, values=values[each.name], counts=counts[each.name]) for each in _COUNTED
     ]

@@ -81,6 +81,7 @@ def test_the_task_names_are_the_wire_format() -> None:
         "tasks.infer",
         "tasks.reconcile",
         "tasks.request_seals",
+        "tasks.send_canaries",
         "tasks.sweep_workers",
         "tasks.upload_to_ipfs",
     }

@@ -81,6 +81,7 @@ def exporter(ledger: Ledger, totals: dict[Series, Total]) -> Exporter:
         broker_facts=lambda: BROKER,
         models=MODELS,
         version="1.2.3",
+        canaries=True,
     )
 
 

@@ -238,9 +238,19 @@ def test_what_was_counted_is_shown_by_metric() -> None:
             ("swarmos_jobs_total", ("succeeded", "spine")): Total(4.0),
             ("swarmos_k_samples_used", ("spine",)): Total(9.0, (0, 0, 3)),
             ("swarmos_gone_total", ()): Total(1.0),
-        }
+        },
+        canaries=True,
     )
     by_name = {one.metric.name: one for one in found}
     assert by_name["swarmos_jobs_total"].values == {("succeeded", "spine"): 4.0}
     assert by_name["swarmos_k_samples_used"].counts == {("spine",): (0, 0, 3)}
     assert "swarmos_gone_total" not in by_name
+
+
+@pytest.mark.parametrize("sent", [True, False])
+def test_the_last_canary_is_told_only_where_any_are_sent(sent: bool) -> None:
+    """Where they were given up it would seem overdue for ever."""
+    name = "swarmos_canary_last_success_timestamp_seconds"
+    found = counted.families({(name, ("spine",)): Total(1700.0)}, canaries=sent)
+    (shown,) = (one.values for one in found if one.metric.name == name)
+    assert shown == ({("spine",): 1700.0} if sent else {})
