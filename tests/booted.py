@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from tests.contained import require_visible
+
 ROOT = Path(__file__).parents[1]
 UNITS = ROOT / "compose" / "systemd"
 _TARGETS = ("sysinit", "basic", "shutdown", "network-online", "umount", "multi-user")
@@ -171,6 +173,7 @@ exec /lib/systemd/systemd --system --unit=basic.target --log-target=console --sh
 
 def require_systemd() -> None:
     """Skip a test where systemd cannot be booted."""
+    require_visible()
     if not Path("/lib/systemd/systemd").exists():
         pytest.skip("systemd is not installed")
     words = ["unshare", "--fork", "--pid", "--mount", "--uts", "--ipc", "--cgroup", "--net"]

@@ -210,8 +210,16 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
     process.wait(timeout=10)
 
 
+def require_visible() -> None:
+    """Skip a test whose services have a /tmp of their own and so would not see our programs."""
+    for place in (Path(sys.prefix), Path(__file__)):
+        if place.resolve().is_relative_to("/tmp"):
+            pytest.skip(f"{place} lies in /tmp, of which services have one of their own")
+
+
 def require_namespaces() -> None:
     """Skip a test where this user may not make namespaces and overlays."""
+    require_visible()
     program = (
         "mkdir u w r && mount -t overlay o -o lowerdir=/,upperdir=u,workdir=w r && chroot r true"
     )
