@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from ledger import Change, SampleRow
 from tasks import story as stories
@@ -18,9 +19,10 @@ from tasks.story import AttemptTold, ReceiptTold, Story
 def tell(console: Console, story: Story) -> None:
     """Print it all."""
     job = story.job
-    console.print(f"[bold]{job.id}[/]  {job.model}  [bold]{job.state}[/]")
+    head = Text.assemble((job.id, "bold"), f"  {shown(job.model)}  ", (str(job.state), "bold"))
+    console.print(head)
     for name, value in _facts(story).items():
-        console.print(f"  {name:<12} {value}", markup=False)
+        console.print(f"  {name:<12} {shown(str(value))}")
     _print_moves(console, story.history)
     if story.attempts:
         _print_attempts(console, story.attempts)
@@ -29,10 +31,10 @@ def tell(console: Console, story: Story) -> None:
     if story.result is not None:
         _print_result(console, story.result)
     if story.receipt is not None:
-        console.print(f"  receipt      {story.receipt.digest}", markup=False)
-        console.print(f"  in the log   {_place(story.receipt)}", markup=False)
+        console.print(f"  receipt      {story.receipt.digest}")
+        console.print(f"  in the log   {_place(story.receipt)}")
     for note in story.notes:
-        console.print(f"  note         {note}", markup=False)
+        console.print(f"  note         {shown(note)}")
 
 
 def _facts(story: Story) -> dict[str, Any]:
@@ -71,7 +73,7 @@ def _print_moves(console: Console, history: Sequence[Change]) -> None:
             str(change.source or "–"),
             str(change.target),
             str(change.fence),
-            change.reason or "",
+            shown(change.reason or ""),
         )
     console.print(table)
 
@@ -82,11 +84,11 @@ def _print_attempts(console: Console, attempts: Sequence[AttemptTold]) -> None:
         ended = one.ended or "runs"
         table.add_row(
             str(one.number),
-            one.worker or "unknown",
+            shown(one.worker or "unknown"),
             ", ".join(gpu[:12] for gpu in one.gpus) or "–",
             _seconds(one.waited_s),
             _seconds(one.run_s),
-            f"{ended}: {one.why}" if one.why and one.why != ended else ended,
+            shown(f"{ended}: {one.why}" if one.why and one.why != ended else ended),
         )
     console.print(table)
 
@@ -99,7 +101,7 @@ def _print_samples(console: Console, drawn: Sequence[SampleRow]) -> None:
         table.add_row(
             str(sample.index),
             str(sample.fence),
-            (sample.answer_class or "invalid")[:60],
+            shown(sample.answer_class or "invalid")[:60],
             str(sample.completion_tokens),
             "" if first is None else f"{first} ms",
             str(sample.duration_ms),
@@ -111,7 +113,7 @@ def _print_samples(console: Console, drawn: Sequence[SampleRow]) -> None:
 def _print_result(console: Console, result: JobResult) -> None:
     review = f", review: {', '.join(result.review_reasons)}" if result.review else ""
     raw = "" if result.calibrated else " (raw agreement)"
-    console.print(f"  answer       {result.answer}", markup=False)
+    console.print(f"  answer       {shown(result.answer)}")
     console.print(
         f"  confidence   {result.confidence:.2f}{raw}, K {result.k} in {result.rounds} round(s), "
         f"stopped: {result.stop_reason}, {result.decision}{review}",
@@ -124,6 +126,11 @@ def _place(receipt: ReceiptTold) -> str:
         return "not yet: it is sealed with the next batch"
     sealed = "sealed" if receipt.sealed else "not sealed yet"
     return f"{receipt.log}, leaf {receipt.leaf}, batch {receipt.batch} ({sealed})"
+
+
+def shown(text: str) -> str:
+    """A text as a terminal may show it: what a model wrote could repaint it."""
+    return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
 
 
 def _seconds(seconds: float | None) -> str:

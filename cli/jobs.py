@@ -52,7 +52,7 @@ def show(
     if as_json:
         typer.echo(json.dumps(stories.plain(story), ensure_ascii=False, default=str))
     else:
-        job_story.tell(Console(highlight=False, soft_wrap=True), story)
+        job_story.tell(Console(highlight=False, markup=False, soft_wrap=True), story)
 
 
 @app.command(name="list")
@@ -66,7 +66,7 @@ def list_jobs(
     with client.ledger.read() as tx:
         rows = jobs.list(tx, states=[state] if state else None, model=model, limit=limit)
     # Where nobody watches, nothing is cut: the ids are what the next command needs.
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 132)
+    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 132)
     table = Table(box=None, pad_edge=False, collapse_padding=True)
     table.add_column("job", no_wrap=True, min_width=36)
     for heading in ("state", "K", "conf", "review", "model", "receipt"):

@@ -23,11 +23,13 @@ from cli.http_server import HttpServer
 from cli.metrics_routes import routes
 from ledger import Ledger
 from monitoring import logs
+from monitoring.alerts.notifier import Source
 from monitoring.broker_watch import BrokerWatch
 from monitoring.exporter import Counted, Exporter
 from monitoring.follower import Follower
 from monitoring.following import Following
 from tasks import alert_wiring, ledger_id, wiring
+from tasks.alert_rounds import AlertRounds
 from tasks.errors import HoneyflowError
 from tasks.settings import Settings
 
@@ -53,6 +55,7 @@ def metrics(
         wiring.open_ledger(migrate=False) as ledger,
         _watching(settings) as watch,
         _following(settings, ledger) as following,
+        _telling(settings, ledger),
     ):
         exporter = Exporter(
             ledger,
@@ -94,6 +97,21 @@ def _following(settings: Settings, ledger: Ledger) -> Iterator[Following]:
         yield following
     finally:
         following.stop()
+
+
+@contextmanager
+def _telling(settings: Settings, ledger: Ledger) -> Iterator[None]:
+    """Tell people what Alertmanager posts, also while beat is dead."""
+    told = alert_wiring.settings()
+    if told.source is not Source.PROMETHEUS or not told.channels:
+        yield
+        return
+    rounds = AlertRounds(ledger, told, every_s=settings.timing.alert_delivery_s)
+    rounds.start()
+    try:
+        yield
+    finally:
+        rounds.stop()
 
 
 def _listening(host: str, port: int, table: Routes) -> HttpServer:

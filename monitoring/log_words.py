@@ -26,6 +26,7 @@ _QUOTING = frozenset(
 _TEXTS = frozenset({"args", "kwargs", "return_value", "exc", "traceback"})
 _QUOTES_A_MESSAGE = ("message body", "Received and deleted unknown message")
 _PLACE = re.compile(r"%[-#0-9.]*[a-zA-Z]")
+_QUOTED = re.compile(r"[(<'\"]")
 _WORDS = re.compile(r"[A-Za-z]+")
 _FIGURE = re.compile(r"None|True|False|-?[0-9.]{1,20}")
 _SLUG_WORDS = 6
@@ -65,9 +66,18 @@ def sentence(record: logging.LogRecord) -> str:
         text = template % _said(record) if record.args else template
     except (TypeError, ValueError, KeyError):
         return f"{template} (its figures do not fit)"
+    if record.name == "asyncio":
+        return _of_asyncio(text, record)
     if any(words in template for words in _QUOTES_A_MESSAGE):
         text = text.partition("\n")[0].partition(" [type:")[0]
     return text if len(text) <= MOST_CHARS else f"{text[:MOST_CHARS]} … {digested(text)}"
+
+
+def _of_asyncio(text: str, record: logging.LogRecord) -> str:
+    """What a loop says of a callback or a task; it writes out arguments and errors itself."""
+    head = _QUOTED.split(text.partition("\n")[0])[0].strip()
+    raised = record.exc_info[1] if record.exc_info else None
+    return head if raised is None else f"{head}: {told(raised)}"
 
 
 def code(record: logging.LogRecord) -> str | None:

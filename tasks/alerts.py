@@ -61,14 +61,9 @@ def check_alerts() -> int:
 
 
 def _deliver() -> int:
-    from monitoring.alerts.delivery import Deliverer
-    from monitoring.alerts.reporter import report
-    from tasks import alert_wiring
+    from tasks import alert_rounds, alert_wiring
 
-    ledger, told = wiring.client().ledger, alert_wiring.settings()
-    report(ledger, told.channels)
-    alert_wiring.notifier(ledger, told).hear()
-    return Deliverer(ledger, told.channels).run()
+    return alert_rounds.round_of(wiring.client().ledger, alert_wiring.settings())
 
 
 def _check() -> int:

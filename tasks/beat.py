@@ -6,7 +6,7 @@ from typing import Any
 
 from celery.apps.beat import Beat as CeleryBeat
 
-from tasks import narration
+from tasks import narration, wiring
 
 
 class Beat(CeleryBeat):
@@ -16,4 +16,6 @@ class Beat(CeleryBeat):
         narration.play(narration.BEAT)
         if narration.is_json(options.get("logfile")):
             options["quiet"] = True
+        # Where its schedule is kept; beat may be the first of all to start.
+        wiring.settings().data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         super().__init__(*args, **options)

@@ -1,7 +1,6 @@
 """Which alerts keep others quiet: those that say the same again, or that can only be wrong.
 
-Alertmanager has the same list in `compose/alertmanager/alertmanager.yml`; a test holds them
-together.
+Alertmanager has no such list: it would also keep quiet that an alert is over.
 """
 
 from __future__ import annotations

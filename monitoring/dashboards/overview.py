@@ -158,7 +158,9 @@ BOARD = Board(
             kind=Kind.NUMBER,
             width=4,
             steps={1: "red"},
-            queries=(Query(expr='count(ALERTS{alertstate="firing"}) or vector(0)'),),
+            queries=(
+                Query(expr='count(ALERTS{alertstate="firing", severity!="none"}) or vector(0)'),
+            ),
         ),
         Panel(
             title="Cost an hour",

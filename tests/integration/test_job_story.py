@@ -63,6 +63,20 @@ def test_the_story_of_a_job_that_was_tried_twice(
         assert words in text
 
 
+def test_what_a_model_wrote_is_shown_as_it_is_and_does_nothing(
+    start: Start, client: Client
+) -> None:
+    """Neither our own marks for style nor a terminal's orders."""
+    start(script={"rules": [{"answers": [{"text": "[/b] grade [red]2 \x1b[2J\x1b]0;t\x07"}]}]})
+    job_id = client.submit({"model": "fake-a", "prompt": "who?"}).job_id
+    client.wait(job_id, timeout_s=20)
+
+    text = show(job_id)
+
+    assert "answer       [/b] grade [red]2 \ufffd[2J\ufffd]0;t" in text
+    assert "\x1b" not in text
+
+
 def test_the_story_of_a_job_that_waits(client: Client) -> None:
     """There is little to tell, and it is told."""
     job_id = client.submit({"model": "fake-a", "prompt": "who?"}).job_id

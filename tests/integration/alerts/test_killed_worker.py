@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 import subprocess
+import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -170,6 +172,39 @@ def test_they_hear_the_same_through_prometheus_and_alertmanager(
         with alertmanager(home, place) as address, scraping(tmp_path, found[1], address):
             kill_and_start_again(home, [discord, telegram], archive, env)
     require_no_secret(home)
+
+
+def test_people_hear_of_a_dead_beat(
+    home: Cluster, discord: FakeDiscord, telegram: FakeTelegram
+) -> None:
+    """What Alertmanager posts goes out with neither beat nor a maintenance worker there."""
+    env = {"HONEYFLOW_ALERTS_SOURCE": "prometheus"}
+    metrics = [str(BIN / "honeyflow"), "metrics", "--port", "0"]
+    home.start_worker(name="w0", env=env)
+    with running(home, "metrics", metrics, env) as log:
+        found = wait_for(
+            lambda: re.search(r"metrics at (\S+)/metrics", log.read_text()), 60, log.read_text
+        )
+        alert = {
+            "status": "firing",
+            "labels": {"alertname": "BeatStale", "severity": "page"},
+            "annotations": {"summary": "Beat has sent nothing for 3 min"},
+            "startsAt": "2026-11-22T03:00:00Z",
+            "endsAt": "0001-01-01T00:00:00Z",
+            "fingerprint": "f1",
+        }
+        body = {"version": "4", "status": "firing", "receiver": "honeyflow", "alerts": [alert]}
+        request = urllib.request.Request(
+            f"{found[1]}/alerts",
+            data=json.dumps(body).encode(),
+            headers={
+                "Authorization": "Bearer a-token-for-alertmanager",
+                "Content-Type": "application/json",
+            },
+        )
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            assert 200 == answer.status
+        await_news([discord, telegram], "Firing: BeatStale", "Beat has sent nothing")
 
 
 ALERTMANAGER = "prometheus-alertmanager"

@@ -283,3 +283,21 @@ def test_an_unknown_adapter_is_refused(engine: Engine) -> None:
     request = replace(engine.request("adapter"), adapter="spine-v2")
     with pytest.raises(RequestInvalid, match="spine-v2"):
         engine.run(engine.answer(request))
+
+
+def test_the_usage_of_the_cache_is_told_while_a_request_runs(engine: Engine) -> None:
+    """A share above 0 from vLLM, nothing from engines without a paged cache."""
+
+    async def most() -> float | None:
+        asked = engine.request("kv-cache", max_tokens=100, stream=True)
+        async with aclosing(engine.executor.generate(asked)) as events:
+            told = [engine.executor.health().kv_cache_usage async for _ in events]
+        return max((usage for usage in told if usage is not None), default=None)
+
+    usage = engine.run(most())
+
+    if engine.name == "vllm":
+        assert usage is not None
+        assert 0 < usage <= 1
+    else:
+        assert usage is None

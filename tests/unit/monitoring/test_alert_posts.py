@@ -16,7 +16,6 @@ from ledger import LedgerUnavailable
 from monitoring.alerts.alert import Alert, Severity
 from monitoring.alerts.channels import Secret
 from monitoring.alerts.incoming import MAX_BYTES, MOST_ALERTS, Incoming, read
-from monitoring.alerts.inhibitions import INHIBITIONS
 from monitoring.alerts.rules import GROUP_INTERVAL_S, GROUP_WAIT_S, REPEAT_INTERVAL_S
 from monitoring.alerts.series import duration
 
@@ -190,25 +189,10 @@ def test_alertmanager_posts_again_when_the_ledger_is_away() -> None:
     assert (503, "LEDGER_UNAVAILABLE") == post(POST, Heard(away))
 
 
-def test_alertmanager_keeps_quiet_what_the_notifier_keeps_quiet() -> None:
-    """One list, written twice; and the times are those that are documented."""
+def test_alertmanager_keeps_nothing_quiet_and_waits_as_documented() -> None:
+    """It would also keep quiet that an alert is over; the notifier does not."""
     config = yaml.safe_load(CONFIG.read_text())
-    found = set()
-    for rule in config["inhibit_rules"]:
-        (source, *where), (target,) = rule["source_matchers"], rule["target_matchers"]
-        found.add((source, tuple(where), target, tuple(rule.get("equal", ()))))
-    expected = {
-        (
-            f'alertname = "{one.source}"',
-            tuple(f'{name} = "{value}"' for name, value in one.where.items()),
-            f'alertname = "{one.target}"'
-            if one.target
-            else f'alertname !~ "{one.source}|Watchdog"',
-            one.equal,
-        )
-        for one in INHIBITIONS
-    }
-    assert expected == found
+    assert "inhibit_rules" not in config
     times = (GROUP_WAIT_S, GROUP_INTERVAL_S, REPEAT_INTERVAL_S)
     names = ("group_wait", "group_interval", "repeat_interval")
     assert [duration(seconds) for seconds in times] == [config["route"][name] for name in names]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import json
 import logging
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -159,6 +162,50 @@ def test_celerys_lines_about_a_task_lose_its_texts() -> None:
 
     assert CANARY not in json.dumps(told)
     assert "20 characters, sha256:" in told["message"]
+
+
+@pytest.fixture
+def of_asyncio() -> Iterator[list[logging.LogRecord]]:
+    """What asyncio logs."""
+    found: list[logging.LogRecord] = []
+
+    class Keeping(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            found.append(record)
+
+    handler, logger = Keeping(), logging.getLogger("asyncio")
+    logger.addHandler(handler)
+    yield found
+    logger.removeHandler(handler)
+
+
+def test_what_an_event_loop_says_of_a_task_or_a_callback_loses_its_texts(
+    of_asyncio: list[logging.LogRecord],
+) -> None:
+    """It writes out arguments and errors by itself, in a text without figures."""
+
+    def callback(text: str) -> None:
+        raise ValueError(text)
+
+    async def fails(text: str) -> None:
+        raise ValueError(text)
+
+    async def main() -> None:
+        asyncio.get_running_loop().call_soon(callback, CANARY)
+        task = asyncio.create_task(fails(CANARY))
+        await asyncio.wait([task])
+        del task
+        gc.collect()
+
+    asyncio.run(main())
+
+    told = [logs.JsonFormatter(dict).format(one) for one in of_asyncio]
+    assert 2 == len(told)
+    for words in ("Exception in callback", "Task exception was never retrieved"):
+        assert any(words in text for text in told)
+    for text in told:
+        assert "ValueError" in text
+        assert CANARY not in text
 
 
 @pytest.mark.parametrize(
