@@ -211,10 +211,13 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def require_visible() -> None:
-    """Skip a test whose services have a /tmp of their own and so would not see our programs."""
-    for place in (Path(sys.prefix), Path(__file__)):
-        if place.resolve().is_relative_to("/tmp"):
+    """Skip a test whose services, with users and a /tmp of their own, would not see us."""
+    for place in (Path(sys.prefix).resolve(), Path(__file__).resolve()):
+        if place.is_relative_to("/tmp"):
             pytest.skip(f"{place} lies in /tmp, of which services have one of their own")
+        for folder in place.parents:
+            if not folder.stat().st_mode & 0o001:
+                pytest.skip(f"{folder} is closed to the users that services run as")
 
 
 def require_namespaces() -> None:

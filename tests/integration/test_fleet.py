@@ -335,7 +335,8 @@ def test_the_table_is_live_on_a_terminal_until_it_is_left(
     master, slave = pty.openpty()
     termios.tcsetwinsize(slave, (40, 160))
     looking = subprocess.Popen(
-        [str(BIN / "honeyflow"), "workers"],
+        # A run that a script started in the background has Ctrl-C switched off.
+        ["env", "--default-signal=INT", str(BIN / "honeyflow"), "workers"],
         env={**os.environ, "HONEYFLOW_CONFIG": str(home / "honeyflow.toml"), "TERM": "xterm"},
         stdin=slave,
         stdout=slave,
