@@ -79,7 +79,9 @@ class Transaction:
         Raises:
             LedgerError: what the driver's error means.
         """
-        return [dict(row) for row in self.execute(statement, parameters).mappings()]
+        found = self.execute(statement, parameters)
+        names = tuple(found.keys())
+        return [dict(zip(names, row, strict=True)) for row in found]
 
     def row(
         self, statement: sa.Executable | tables.Statements, parameters: Parameters | None = None

@@ -19,6 +19,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
+import uvloop
+
 import executors
 from executors import Completion, EngineConfig, Executor, LoadProgress
 from ledger import Attention
@@ -78,7 +80,7 @@ class EngineHost:
         self.on_free = on_free
         self._has_backlog = has_backlog
         self._tokens = tokens
-        self._loop = asyncio.new_event_loop()
+        self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._turn, name="engine-loop", daemon=True)
         self._pids = itertools.count(1)
         self._watches = Watches(self, client=client, keeper=keeper, queues=queues)

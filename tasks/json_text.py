@@ -6,6 +6,7 @@ one long prompt; so what is large is counted before it is parsed.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -29,8 +30,8 @@ class Flawed(Exception):
         self.detail = detail
 
 
-def read(raw: bytes | str, what: str, *, parse: Callable[[str], Any] = loads) -> Any:
-    """A text's value, by kombu's parser or another; `what` it is, for the sentence of a flaw.
+def read(raw: bytes | str, what: str, *, parse: Callable[[str], Any] | None = None) -> Any:
+    """A text's value, as kombu reads it or by `parse`; `what` it is, for the sentence of a flaw.
 
     Raises:
         Flawed: it is not JSON, holds too much or is nested too deeply.
@@ -39,7 +40,7 @@ def read(raw: bytes | str, what: str, *, parse: Callable[[str], Any] = loads) ->
     if len(text) > COUNTED_BYTES:
         _check_count(text, what)
     try:
-        value = parse(raw.decode() if isinstance(raw, bytes) else raw)
+        value = (parse or _as_kombu(text))(raw.decode() if isinstance(raw, bytes) else raw)
     except RecursionError:
         raise Flawed("MESSAGE_TOO_DEEP", f"{what} is nested too deeply to be read") from None
     except Exception as error:
@@ -50,6 +51,14 @@ def read(raw: bytes | str, what: str, *, parse: Callable[[str], Any] = loads) ->
         told = f"{what} is nested {depth} deep; at most {MAX_DEPTH} is read"
         raise Flawed("MESSAGE_TOO_DEEP", told)
     return value
+
+
+def _as_kombu(text: bytes) -> Callable[[str], Any]:
+    r"""A parser that gives what kombu's gives: its own is needed only where values have types.
+
+    A name may be written with escapes, `\u005f` for an underscore.
+    """
+    return loads if b"__type__" in text or rb"\u" in text else json.loads
 
 
 def _check_count(text: bytes, what: str) -> None:

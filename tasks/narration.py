@@ -17,7 +17,7 @@ from celery.signals import after_setup_logger, after_setup_task_logger, celeryd_
 from celery.utils.log import get_multiprocessing_logger
 
 from ledger import Job
-from monitoring import log_context, logs
+from monitoring import log_context, log_writer, logs
 from monitoring.log_context import JobContext
 from monitoring.log_counter import ErrorCounter
 from monitoring.trace_context import TraceContext
@@ -111,4 +111,5 @@ def _dress(one: logging.Logger) -> None:
     from tasks import wiring
 
     logs.dress(one, wiring.settings().log_format, identity=identity)
+    log_writer.write_together(one)
     error_counter.attach(one)
