@@ -18,6 +18,9 @@ from tests.booted import Machine
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 WORKER = "honeyflow-worker-cpu@queenbee-spine"
 LIGHT = ("honeyflow-maintenance", "honeyflow-beat", "honeyflow-metrics", "honeyflow-flower")
+WAIT_S = 0.1
+STARTS_THAT_PASS = 5
+"""After so many in a short time systemd leaves a unit alone that does not say otherwise."""
 PASSWORDS = {"bee_passphrase": "open sesame", "flower_password": "let me in, please"}
 SECRETS = {
     "redis_url": "redis://127.0.0.1:6379/0",
@@ -133,6 +136,47 @@ def test_a_unit_ends_when_it_is_told(machine: Machine, unit: str) -> None:
         machine.show(unit, "ActiveState"),
         machine.show(unit, "Result"),
     ), machine.log(unit)[-2000:]
+
+
+def test_a_unit_waits_for_redis_however_long_it_is_away(machine: Machine) -> None:
+    """More failed starts than systemd lets pass by itself; here one follows another at once."""
+    unit, before = LIGHT[0], machine.log(LIGHT[0]).count(" ready.")
+    change(machine, unit, f"RestartSec={WAIT_S}")
+    machine.run("systemctl", "stop", unit, "redis-server", timeout=100)
+    machine.run("systemctl", "start", unit)
+
+    def restarts() -> int:
+        assert machine.show(unit, "ActiveState") != "failed", machine.log(unit)[-2000:]
+        return int(machine.show(unit, "NRestarts"))
+
+    booted.wait_until(lambda: restarts() > STARTS_THAT_PASS, 60)
+    assert "BROKER_UNAVAILABLE" in machine.log(unit)
+    machine.run("systemctl", "start", "redis-server")
+
+    booted.wait_until(lambda: machine.log(unit).count(" ready.") > before)
+    assert "active" == machine.show(unit, "ActiveState")
+
+
+def test_a_command_that_can_never_start_is_tried_once(machine: Machine) -> None:
+    """It would be as wrong the next time."""
+    unit = "honeyflow-metrics"
+    wrong = "/opt/honeyflow/bin/honeyflow metrics --no-such-option"
+    change(machine, unit, f"RestartSec={WAIT_S}", "ExecStart=", f"ExecStart={wrong}")
+    machine.run("systemctl", "start", unit)
+    booted.wait_until(lambda: machine.show(unit, "ActiveState") == "failed")
+
+    told = [machine.show(unit, name) for name in ("ExecMainStatus", "NRestarts")]
+
+    assert ["2", "0"] == told, machine.log(unit)[-2000:]
+
+
+def change(machine: Machine, unit: str, *lines: str) -> None:
+    """Give a unit of the machine other lines of a service than its file has."""
+    folder = f"/run/systemd/system/{unit}.service.d"
+    text = "\n".join(("[Service]", *lines, ""))
+    machine.run("mkdir", "-p", folder)
+    machine.run("sh", "-c", 'printf %s "$1" > "$2"', "sh", text, f"{folder}/changed.conf")
+    machine.run("systemctl", "daemon-reload")
 
 
 def test_systemd_finds_nothing_wrong_with_our_units(tmp_path: Path) -> None:
