@@ -195,6 +195,7 @@ def heartbeat(worker: int) -> Heartbeat:
         waiting=3,
         cost_per_hour=1.5,
         hardware=Hardware(gpu_name="NVIDIA H100 80GB HBM3", driver="570.1", cpus=32),
+        machine_age_s=2.5,
         host=Host(
             memory_available_bytes=400 * GB,
             memory_total_bytes=512 * GB,

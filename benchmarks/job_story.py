@@ -9,19 +9,17 @@ Python needs to start and to import a command is not in it. The last line is one
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 import os
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.figures import rounded
+from benchmarks.bars import options, tell
 
 QUICK, FULL = 5_000, 100_000
 GROUP = 1000
@@ -127,9 +125,7 @@ def measure(job_id: str) -> dict[str, float]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark and print, last, one JSON object."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.job_story", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a smaller ledger")
-    chosen = parser.parse_args(arguments)
+    chosen = options("job_story", __doc__, quick="a smaller ledger").parse_args(arguments)
     others = QUICK if chosen.quick else FULL
     with tempfile.TemporaryDirectory(prefix="honeyflow-bench-") as folder:
         configure(Path(folder))
@@ -138,8 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         wiring.open_ledger(migrate=True).close()
         figures = measure(fill(others))
         wiring.client().ledger.close()
-    told = {"benchmark": "job_story", "quick": chosen.quick, "jobs": others, **figures}
-    sys.stdout.write(json.dumps(rounded(told)) + "\n")
+    tell("job_story", {"jobs": others, **figures}, quick=chosen.quick)
     return 0
 
 

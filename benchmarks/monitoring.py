@@ -10,22 +10,14 @@ line of the output is one JSON object.
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import platform
-import sqlite3
-import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import heartbeats, processes, scrapes
-from benchmarks.figures import rounded
+from benchmarks import bars, heartbeats, scrapes
+from benchmarks.bars import say
 
 BARS = {
     "scrape_p95_ms": 50.0,
@@ -60,53 +52,17 @@ def run(plan: Plan) -> dict[str, Any]:
         return {**scrapes.measure(home, plan.sizes, plan.scrapes, say), **beats}
 
 
-def judge(figures: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Each bar: what was found, what may be, and whether it is met."""
-    return {
-        name: {"found": figures[name], "most": most, "met": figures[name] <= most}
-        for name, most in BARS.items()
-    }
-
-
-def versions() -> dict[str, str]:
-    """What was measured."""
-    found = {"python": platform.python_version(), "sqlite": sqlite3.sqlite_version}
-    for name in ("honeyflow", "sqlalchemy", "prometheus-client", "nvidia-ml-py"):
-        found[name] = version(name)
-    return found
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark and print, last, one JSON object."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.monitoring", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="smaller ledgers, fewer scrapes")
-    chosen = parser.parse_args(arguments)
-    processes.end_on_sigterm()
-    started, load = time.perf_counter(), os.getloadavg()[0]
-    figures = run(QUICK if chosen.quick else FULL)
-    bars = judge(figures)
-    for name, bar in bars.items():
-        met = "met" if bar["met"] else "NOT met"
-        say(f"{name}: {bar['found']:.3g}, at most {bar['most']:g}: {met}")
-    result = {
-        "benchmark": "monitoring",
-        "quick": chosen.quick,
-        **figures,
-        "bars": bars,
-        "met": all(bar["met"] for bar in bars.values()),
-        "cpus": os.cpu_count(),
-        "load": load,
-        "seconds": time.perf_counter() - started,
-        "versions": versions(),
-    }
-    say(json.dumps(rounded(result)))
-    return 0
-
-
-def say(line: str) -> None:
-    """Print a line at once."""
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+    return bars.main(
+        "monitoring",
+        __doc__,
+        quick="smaller ledgers, fewer scrapes",
+        run=lambda quick: run(QUICK if quick else FULL),
+        bars=BARS,
+        packages=("honeyflow", "sqlalchemy", "prometheus-client", "nvidia-ml-py"),
+        arguments=arguments,
+    )
 
 
 if __name__ == "__main__":

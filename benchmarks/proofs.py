@@ -13,26 +13,23 @@ line of the output is one JSON object.
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import platform
-import sqlite3
-import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import log_costs, processes, receipt_rates
-from benchmarks.figures import rounded
+from benchmarks import bars, log_costs, receipt_rates
+from benchmarks.bars import say
 from benchmarks.receipt_rates import SLACK, Amount
 
-MOST_VERIFY_MS = 1.0
-MOST_SEAL_EXPONENT = 0.2
+BARS = {
+    "single_cost_vs_design": SLACK,
+    "grouped_cost_vs_design": SLACK,
+    "verify_ms": 1.0,
+    "seal_exponent": 0.2,
+}
+PACKAGES = ("honeyflow", "cryptography", "rfc8785", "sqlalchemy", "merkletools", "tlog-scales")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,69 +59,17 @@ def run(plan: Plan) -> dict[str, Any]:
     return {**rates, **costs, "disk": disk}
 
 
-def judge(figures: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Each bar: what was found, what may be, and whether it is met."""
-    bars = {
-        "single_cost_vs_design": SLACK,
-        "grouped_cost_vs_design": SLACK,
-        "verify_ms": MOST_VERIFY_MS,
-        "seal_exponent": MOST_SEAL_EXPONENT,
-    }
-    return {
-        name: {"found": figures[name], "most": most, "met": figures[name] <= most}
-        for name, most in bars.items()
-    }
-
-
-def versions() -> dict[str, str]:
-    """What was measured."""
-    found = {"python": platform.python_version(), "sqlite": sqlite3.sqlite_version}
-    for name in (
-        "honeyflow",
-        "cryptography",
-        "rfc8785",
-        "sqlalchemy",
-        "merkletools",
-        "tlog-scales",
-    ):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark and print, last, one JSON object."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.proofs", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer receipts, smaller logs")
-    chosen = parser.parse_args(arguments)
-    processes.end_on_sigterm()
-    started, load = time.perf_counter(), os.getloadavg()[0]
-    figures = run(QUICK if chosen.quick else FULL)
-    bars = judge(figures)
-    for name, bar in bars.items():
-        met = "met" if bar["met"] else "NOT met"
-        say(f"{name}: {bar['found']:.3g}, at most {bar['most']:g}: {met}")
-    result = {
-        "benchmark": "proofs",
-        "quick": chosen.quick,
-        **figures,
-        "bars": bars,
-        "met": all(bar["met"] for bar in bars.values()),
-        "cpus": os.cpu_count(),
-        "load": load,
-        "seconds": time.perf_counter() - started,
-        "versions": versions(),
-    }
-    say(json.dumps(rounded(result)))
-    return 0
-
-
-def say(line: str) -> None:
-    """Print a line at once."""
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+    return bars.main(
+        "proofs",
+        __doc__,
+        quick="fewer receipts, smaller logs",
+        run=lambda quick: run(QUICK if quick else FULL),
+        bars=BARS,
+        packages=PACKAGES,
+        arguments=arguments,
+    )
 
 
 if __name__ == "__main__":

@@ -13,24 +13,19 @@ JSON object; `equal_rate` is the share of jobs of which every sample came out as
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import itertools
-import json
-import platform
-import sys
 import tempfile
 import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import executors
 from benchmarks import models
-from benchmarks.figures import rounded
+from benchmarks.bars import options, say, tell, versions
 from examples.queenbee.grammar import GRAMMARS
 from examples.queenbee.shipping import MODELS
 from executors import Completion, EngineConfig, Executor
@@ -219,8 +214,7 @@ async def measure(work: Workload) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run it and print the figures and, last, one JSON object."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.replay", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer jobs, about a minute")
+    parser = options("replay", __doc__, quick="fewer jobs, about a minute")
     parser.add_argument("--engine", choices=sorted(executors.available_engines()))
     parser.add_argument("--random", action="store_true", help="a larger model with random weights")
     chosen = parser.parse_args(arguments)
@@ -229,10 +223,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         work = random(engine, count, Path(folder)) if chosen.random else shipped(engine, count)
         figures = asyncio.run(measure(work))
     for name, value in figures.items():
-        sys.stdout.write(f"{name:<18} {value}\n")
-    versions = {"honeyflow": version("honeyflow"), "python": platform.python_version()}
-    told = {"benchmark": "replay", "quick": chosen.quick, **figures, "versions": versions}
-    sys.stdout.write(json.dumps(rounded(told)) + "\n")
+        say(f"{name:<18} {value}")
+    tell("replay", {**figures, "versions": versions(["honeyflow"])}, quick=chosen.quick)
     return 0
 
 

@@ -12,21 +12,16 @@ the output is one JSON object.
 
 from __future__ import annotations
 
-import argparse
-import json
-import platform
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.figures import rounded
+from benchmarks.bars import options, say, tell, versions
 from benchmarks.population import RECORDED, SETS, Floats, Ints, Orders, count, record, shuffle
 from executors.resampling import Policy, Tally, parse_policy
 
@@ -281,33 +276,25 @@ def table(study: Study, *, markdown: bool) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the replay and print the table and, last, one JSON object."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.resampling", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer questions, a few seconds")
+    parser = options("resampling", __doc__, quick="fewer questions, a few seconds")
     parser.add_argument("--table", action="store_true", help="print the table as Markdown")
     chosen = parser.parse_args(arguments)
     questions, orders = (400, 20) if chosen.quick else (1000, 25)
     started = time.perf_counter()
     study = run(questions=questions, orders=orders)
     figures = summarise(study)
-    sys.stdout.write(table(study, markdown=chosen.table) + "\n")
+    say(table(study, markdown=chosen.table))
     policies = {name: parse_policy(name).version for name in ("seed_3_5_7", *OWN)}
     result = {
-        "benchmark": "resampling",
-        "quick": chosen.quick,
         **figures,
         "decision_us": decision_us(),
         "questions": questions * len(SETS),
         "orders": orders,
         "seed": SEED,
         "seconds": time.perf_counter() - started,
-        "versions": {
-            "honeyflow": version("honeyflow"),
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "policies": policies,
-        },
+        "versions": {**versions(["honeyflow", "numpy"]), "policies": policies},
     }
-    sys.stdout.write(json.dumps(rounded(result)) + "\n")
+    tell("resampling", result, quick=chosen.quick)
     return 0
 
 

@@ -12,7 +12,6 @@ is left is honeyflow's own work and every instruction counts. The last line is o
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import os
@@ -30,8 +29,8 @@ from typing import Any, Self
 import psutil
 
 from benchmarks import processes
+from benchmarks.bars import options, say, tell
 from benchmarks.cluster import wait_ready
-from benchmarks.figures import rounded
 
 TRACED, PLAIN = "traced", "plain"
 MAX_NUM_SEQS = 53
@@ -215,20 +214,12 @@ class Taker:
         self._process.stdout.close()
 
 
-def say(line: str) -> None:
-    """Print a line at once."""
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark and print, last, one JSON object."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.tracing", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer and smaller rounds")
-    chosen = parser.parse_args(arguments)
+    chosen = options("tracing", __doc__, quick="fewer and smaller rounds").parse_args(arguments)
     processes.end_on_sigterm()
     started = time.perf_counter()
-    result: dict[str, Any] = {"benchmark": "tracing", "quick": chosen.quick}
+    result: dict[str, Any] = {}
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="honeyflow-bench-")))
         configure(home)
@@ -237,7 +228,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for name, figure in measure(sides, pace).items():
                 result[f"{pace.name}_{name}"] = figure
     result |= {"cpus": os.cpu_count(), "seconds": time.perf_counter() - started}
-    say(json.dumps(rounded(result)))
+    tell("tracing", result, quick=chosen.quick)
     return 0
 
 

@@ -13,12 +13,13 @@ import pytest
 
 from tests.chaos import checker, processes, reporting
 from tests.chaos.harness import Cluster
+from tests.chaos.recorded import crashes, good
 from tests.chaos.reporting import Report
 from tests.chaos.scale import CHAOS, THOROUGH
 from tests.counters import assert_counters_equal_ledger
 from tests.postgres import PostgresServer, postgres_server
 
-__all__ = ["postgres_server"]
+__all__ = ["crashes", "good", "postgres_server"]
 
 ROWS = pytest.StashKey[Path]()
 

@@ -16,12 +16,14 @@ from pathlib import Path
 import pytest
 from celery import Celery
 
+from executors import EngineConfig
 from ledger import TERMINAL, Job
 from ledger import jobs as ledger_jobs
 from routing import Priority, list_keys
 from tasks.pool import LANE_BACKLOG
 from tasks.settings import Timing
 from tests.chaos import processes
+from tests.chaos.deeds import set_up
 from tests.chaos.harness import YES, Cluster, NewCluster
 from tests.chaos.reporting import Report, fault
 from tests.chaos.scale import THOROUGH, scaled
@@ -79,6 +81,8 @@ def test_a_long_queue_is_drained_while_workers_die(
 ) -> None:
     """Whoever dies, each job is counted once. Rates are those of a worker as it is shipped."""
     home = cluster(timing=asdict(Timing()))
+    shipped = EngineConfig(model="fake-a", path=home.home, device="cpu")
+    set_up(home, max_num_seqs=str(shipped.max_num_seqs))
     home.script({"rules": [{"answers": [{"text": "yes"}], "first_token_s": 0.001}]})
     number = scaled(1_000, 10_000)
     plain = bare_rates(home, number, tmp_path) if THOROUGH else None

@@ -27,7 +27,7 @@ from cli import main, supervisor
 supervisor.COOLDOWN_S, supervisor.FIRST_WAIT_S = {COOLDOWN_S}, 0.05
 ready = supervisor.Child.mark_ready
 supervisor.Child.mark_ready = lambda child: (ready(child), print("works:", child.name, flush=True))
-main.main(["up"])
+main.main(["up", "--no-metrics"])
 """
 
 
