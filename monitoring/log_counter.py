@@ -1,8 +1,18 @@
-"""How many lines of level error or worse this process has logged; heartbeats tell it."""
+"""How many lines of level error or worse a process has logged.
+
+Workers tell it in their heartbeats. Beat, which sends none, counts it in the ledger, and the
+exporter exports its own.
+"""
 
 from __future__ import annotations
 
 import logging
+
+BEAT, EXPORTER = "beat", "metrics"
+"""What those two are called where others have a worker's name."""
+
+BEAT_ERRORS = "beat.errors"
+"""The bookmark whose position is the number of such lines of all beats there ever were."""
 
 
 class ErrorCounter(logging.Handler):

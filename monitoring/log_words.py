@@ -93,6 +93,12 @@ def code(record: logging.LogRecord) -> str | None:
     return None
 
 
+def key_id(record: logging.LogRecord) -> str | None:
+    """The fingerprint of the signing key that a line is about."""
+    given = getattr(record, "key_id", None)
+    return given if isinstance(given, str) else None
+
+
 def event(record: logging.LogRecord) -> str:
     """What kind of line it is: the logger's name and, of ours, the words of the line's template.
 
@@ -149,7 +155,7 @@ def _said(record: logging.LogRecord) -> Any:
         return tuple(_value(value) for value in record.args or ())
     members = {name: _value(value) for name, value in record.args.items()}
     for name in _TEXTS & members.keys():
-        if not _FIGURE.fullmatch(str(members[name])):
+        if f"%({name})" in record.msg and not _FIGURE.fullmatch(str(members[name])):
             members[name] = _Said(digested(str(members[name])))
     if record.exc_info and record.exc_info[1] is not None and "exc" in members:
         members["exc"] = _Said(told(record.exc_info[1]))

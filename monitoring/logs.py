@@ -14,13 +14,13 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from monitoring import log_context, log_words
+from monitoring import log_context, log_hooks, log_words
 
 AUTO, JSON, TEXT = "auto", "json", "text"
 FORMATS = (AUTO, JSON, TEXT)
 MEMBERS = (
     *("ts", "level", "event", "message", "job_id", "attempt", "worker", "model"),
-    *("correlation_id", "trace_id", "duration_s", "code", "logger", "traceback"),
+    *("correlation_id", "trace_id", "key_id", "duration_s", "code", "logger", "traceback"),
 )
 """Every member that a line may have, in this order; one that is not known is left out."""
 
@@ -53,6 +53,7 @@ def members(record: logging.LogRecord, identity: Mapping[str, str]) -> dict[str,
         "message": log_words.sentence(record),
         "duration_s": _seconds(record),
         "code": log_words.code(record),
+        "key_id": log_words.key_id(record),
         "logger": record.name,
         "traceback": None if raised is None else log_words.story(raised),
     }
@@ -143,3 +144,4 @@ def install(
     root.addHandler(handler)
     root.setLevel(level)
     dress(root, wanted, identity=identity)
+    log_hooks.install()

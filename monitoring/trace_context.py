@@ -11,9 +11,15 @@ import hashlib
 import re
 import secrets
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
+from monitoring import trace_names as names
+
+_WHOLE = 16**13
 _FORM = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})")
 
 
@@ -33,7 +39,12 @@ class TraceContext:
 
     @classmethod
     def of_caller(cls) -> TraceContext | None:
-        """The span that is current in the caller's OpenTelemetry, if that is in use here."""
+        """What a submission here goes on from: a job that has ended, or the caller's span.
+
+        The latter is the one that is current in OpenTelemetry, if that is in use.
+        """
+        if (before := _before.get()) is not None:
+            return before
         api: Any = sys.modules.get("opentelemetry.trace")
         if api is None:
             return None
@@ -70,8 +81,35 @@ class TraceContext:
         """The number of the span of a job's submission: this one, or one below the caller's."""
         return self.span_id if self.ours else _derived(self.trace_id + job_id)
 
+    def delivery(self, job_id: str) -> str:
+        """The number of the span of a job's delivery, below which is what the job sets off."""
+        return _derived(self.trace_id + job_id + names.DELIVER)
+
+    def wanted(self, share: float) -> bool:
+        """Whether its spans are made: what began elsewhere was chosen there; of ours a share."""
+        return int(self.trace_id[-13:], 16) < share * _WHOLE if self.ours else self.sampled
+
+    def after(self, job_id: str, *, share: float) -> TraceContext:
+        """The place of what a job sets off, which is traced if the job is."""
+        return TraceContext(
+            trace_id=self.trace_id, span_id=self.delivery(job_id), sampled=self.wanted(share)
+        )
+
     def __str__(self) -> str:
         return f"00-{self.trace_id}-{self.span_id}-{'01' if self.sampled else '00'}"
+
+
+_before: ContextVar[TraceContext | None] = ContextVar("honeyflow_before", default=None)
+
+
+@contextmanager
+def going_on(context: TraceContext | None) -> Iterator[None]:
+    """What is submitted within the block goes on from there."""
+    token = _before.set(context)
+    try:
+        yield
+    finally:
+        _before.reset(token)
 
 
 def new_span() -> str:

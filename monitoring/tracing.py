@@ -26,7 +26,6 @@ GROUP = 64
 PERIOD_S = 1.0
 TELL_EVERY_S = 60.0
 STOP_PATIENCE_S = 2.0
-_WHOLE = 16**13
 
 Value: TypeAlias = str | int | float | bool | tuple[str, ...]
 
@@ -115,9 +114,7 @@ class BackgroundTracer:
 
     def wants(self, trace: TraceContext) -> bool:
         """A trace that began elsewhere was chosen there; of ours a share, the same everywhere."""
-        if not trace.ours:
-            return trace.sampled
-        return int(trace.trace_id[-13:], 16) < self._sample * _WHOLE
+        return trace.wanted(self._sample)
 
     def record(self, make: Make) -> None:
         """Take spans; a full queue forgets its oldest."""

@@ -5,19 +5,19 @@ from __future__ import annotations
 import functools
 import os
 import uuid
-from dataclasses import replace
+from collections.abc import Mapping
 
 from ledger import Ledger
-from monitoring.alerts.expressions import Compare
 from monitoring.alerts.incoming import Incoming
 from monitoring.alerts.lookout import Lookout
 from monitoring.alerts.notifier import Notifier, Source
-from monitoring.alerts.rule import Rule
-from monitoring.alerts.rules import BUILTIN
 from monitoring.broker_watch import BrokerFacts, BrokerWatch
 from tasks import ledger_id, wiring
 from tasks.alert_settings import AlertSettings, configured
 from tasks.settings import Settings
+
+LEAST_CANARY_S, CANARY_SLACK_S = 300.0, 60.0
+"""How long no canary may come back at least, and beyond twice the time between two of them."""
 
 
 @functools.cache
@@ -56,15 +56,18 @@ def lookout(ledger: Ledger, told: AlertSettings, around: Settings) -> Lookout:
         broker_facts=facts,
         models=wiring.catalogue().models,
         canaries=around.canary.every_s > 0,
-        rules=rules(around.timing.stale_s),
+        limits=limits(around),
     )
 
 
-def rules(stale_s: float) -> tuple[Rule, ...]:
-    """What is judged here: a worker is stale when the sweep says so, whatever the table has."""
-    return tuple(
-        replace(rule, expression=replace(rule.expression, limit=stale_s))
-        if rule.name == "WorkerStale" and isinstance(rule.expression, Compare)
-        else rule
-        for rule in BUILTIN
-    )
+def limits(around: Settings) -> Mapping[str, float]:
+    """The limits of rules that follow a setting, in seconds, whoever judges.
+
+    A worker is stale when the sweep says so. A canary may take until the next one is sent: after
+    one that was answered at once, the next answer may take twice as long as that.
+    """
+    every_s = around.canary.every_s
+    found = {"WorkerStale": around.timing.stale_s}
+    if every_s > 0:
+        found["CanaryStale"] = max(LEAST_CANARY_S, 2 * every_s + CANARY_SLACK_S)
+    return found

@@ -69,6 +69,7 @@ class Attempt:
             yield self._span(
                 names.DELIVER,
                 (self._at(begun), self._at(told)),
+                span_id=self.trace.delivery(job.id),
                 parent=submission,
                 attributes={names.JOB_STATE: self.state},
             )

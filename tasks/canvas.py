@@ -27,6 +27,8 @@ from celery.utils.functional import maybe_list
 from kombu.exceptions import OperationalError
 
 from ledger import Job, jobs
+from monitoring import trace_context
+from monitoring.trace_context import TraceContext
 from tasks import refusals, signatures, wiring
 from tasks.errors import (
     HoneyflowError,
@@ -170,7 +172,7 @@ def continue_from(
             the reconciler does it again.
     """
     context = _context(job)
-    with setting_off():
+    with setting_off(), trace_context.going_on(_trace_after(job)):
         if job.state == "succeeded":
             told = dict(result) if result is not None else client.result_of(job).celery()
             app.backend.mark_as_done(job.id, told, request=context)
@@ -204,6 +206,12 @@ def ending_error(job: Job) -> Exception:
     if job.state == "expired":
         return JobExpired(f"Job {job.id} expired before it was done.", details={"job_id": job.id})
     return from_dict(job.error or {})
+
+
+def _trace_after(job: Job) -> TraceContext | None:
+    """Where in its trace goes on what a job sets off."""
+    trace = TraceContext.read(job.traceparent)
+    return trace and trace.after(job.id, share=wiring.settings().tracing.sample)
 
 
 def _context(job: Job) -> Context:

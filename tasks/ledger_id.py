@@ -46,7 +46,7 @@ def publish_over(broker: redis.Redis, settings: Settings, ledger: Ledger) -> Non
         broker.set(KEY, told, nx=True)
         raw: Any = broker.get(KEY)
     except (redis.RedisError, OSError) as error:
-        raise _away(settings, error) from error
+        raise away(settings, error) from error
     _compare(raw, ledger)
 
 
@@ -61,7 +61,7 @@ def check(settings: Settings, ledger: Ledger) -> None:
         try:
             raw: Any = broker.get(KEY)
         except (redis.RedisError, OSError) as error:
-            raise _away(settings, error) from error
+            raise away(settings, error) from error
     _compare(raw, ledger)
 
 
@@ -76,9 +76,10 @@ def _compare(raw: bytes | None, ledger: Ledger) -> None:
         )
 
 
-def _away(settings: Settings, error: Exception) -> BrokerUnavailable:
+def away(settings: Settings, error: Exception) -> BrokerUnavailable:
+    """The error to raise when Redis does not answer; what it says may end with a full stop."""
     return BrokerUnavailable(
-        f"Redis at {address(settings)} does not answer: {error}.",
+        f"Redis at {address(settings)} does not answer: {str(error).rstrip('.')}.",
         details={"address": address(settings)},
     )
 

@@ -17,7 +17,7 @@ from celery.signals import after_setup_logger, after_setup_task_logger, celeryd_
 from celery.utils.log import get_multiprocessing_logger
 
 from ledger import Job
-from monitoring import log_context, log_writer, logs
+from monitoring import log_context, log_hooks, log_writer, logs
 from monitoring.log_context import JobContext
 from monitoring.log_counter import ErrorCounter
 from monitoring.trace_context import TraceContext
@@ -81,6 +81,7 @@ def connect() -> None:
 
 def _dress_all(logger: logging.Logger, **_: Any) -> None:
     _dress(logger)
+    log_hooks.install()
     if (lower := get_multiprocessing_logger()) is not None:
         _dress(lower)
 

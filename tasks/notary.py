@@ -156,6 +156,7 @@ class Notary:
                     "nothing is added to this log. Bring the newest ledger back, or begin a new "
                     "log with `honeyflow receipts succeed-log`.",
                     reason,
+                    extra={"key_id": self.signer.public_key.fingerprint},
                 )
         return False
 

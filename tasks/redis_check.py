@@ -6,7 +6,7 @@ import redis
 
 from monitoring import redis_problems
 from tasks import ledger_id
-from tasks.errors import BrokerUnavailable, BrokerUnsafe
+from tasks.errors import BrokerUnsafe
 from tasks.settings import Settings
 
 
@@ -21,10 +21,7 @@ def require_safe(settings: Settings) -> None:
         try:
             problems = redis_problems(client)
         except (redis.RedisError, OSError) as error:
-            raise BrokerUnavailable(
-                f"Redis at {ledger_id.address(settings)} does not answer: {error}.",
-                details={"address": ledger_id.address(settings)},
-            ) from error
+            raise ledger_id.away(settings, error) from error
     if problems and not settings.unsafe_redis:
         first = problems[0]
         raise BrokerUnsafe(first.message, code=first.code, suggested_action=first.suggested_action)

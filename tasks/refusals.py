@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ledger import Job, NewJob, jobs
+from monitoring.trace_context import TraceContext
 from routing import INGEST
 from tasks.errors import HoneyflowError
 
@@ -32,6 +33,7 @@ def enter(
         queue=INGEST,
         request=json.dumps(fields, ensure_ascii=False, default=str).encode(errors="replace"),
         policy="dynamic",
+        traceparent=str(TraceContext.of_caller() or TraceContext.new()),
         **columns,
     )
     with client.ledger.write() as tx:

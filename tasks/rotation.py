@@ -53,8 +53,9 @@ def go_on(ledger: Ledger, notary: Notary, settings: Settings, *, holder: str) ->
                 return False
     _swap(folder, notary.signer.public_key, successor.public_key)  # (4)
     notary.signer = successor
+    key_id = successor.public_key.fingerprint
     logger.warning(
-        "the log %s is signed by %s now", notary.origin, successor.public_key.fingerprint
+        "the log %s is signed by %s now", notary.origin, key_id, extra={"key_id": key_id}
     )
     return True
 

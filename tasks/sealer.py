@@ -107,7 +107,10 @@ class Sealer:
         )
         if sealed is not None:
             told = (sealed.batch, sealed.count, sealed.tree_size)
-            logger.info("sealed batch %d: %d leaves, the log has %d", *told)
+            key_id = self._notary.signer.public_key.fingerprint
+            logger.info(
+                "sealed batch %d: %d leaves, the log has %d", *told, extra={"key_id": key_id}
+            )
         return sealed is not None
 
     def _try(self, what: Callable[[], None]) -> None:

@@ -31,7 +31,14 @@ def open_or_make(folder: Path, settings: Settings) -> Signer:
     Raises:
         KeyUnusable: as above, or the folder cannot be written.
     """
-    if bee_key.is_missing(folder):
+    is_new = bee_key.is_missing(folder)
+    if is_new:
         bee_key.create(folder, passphrase_file=settings.bee_passphrase_file)
-        logger.info("made a key to sign receipts with: %s", folder / bee_key.PUBLIC)
-    return open_signer(folder, settings)
+    signer = open_signer(folder, settings)
+    if is_new:
+        logger.info(
+            "made a key to sign receipts with: %s",
+            folder / bee_key.PUBLIC,
+            extra={"key_id": signer.public_key.fingerprint},
+        )
+    return signer

@@ -1,8 +1,8 @@
 """What a worker knows of itself between two heartbeats: its machine, its tokens, its errors.
 
-A thread of its own looks at the machine and copies each heartbeat to Redis. A driver, a network
-disk or a Redis that hangs so holds up nobody: the keeper, which sends the heartbeats to the ledger,
-tells what was seen last.
+One thread looks at the machine, another copies each heartbeat to Redis. A driver, a network disk or
+a Redis that hangs so holds up nobody: the keeper, which sends the heartbeats to the ledger, tells
+what was seen last, and how long ago; what is too old to be true any more is left out.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 import redis
 
 from monitoring.gpu_watch import Fault
+from monitoring.heartbeat import Heartbeat
 from monitoring.sampler import Sample, Sampler
 from tasks import facts, ledger_id, narration, worker_events, worker_hash
 from tasks.engine_host import EngineHost
@@ -33,6 +34,8 @@ logger = logging.getLogger(__name__)
 LOOK_S = 2.0
 """How long a start, and a failure, waits for a look at the machine; drivers may hang."""
 REDIS_TIMEOUT_S = 1.0
+MISSED_LOOKS = 3
+"""After how many heartbeats without a look what was seen is not told any more."""
 
 Beat = tuple[str, Mapping[str, Any]]
 
@@ -41,6 +44,7 @@ class Vitals:
     """One worker's facts. `note` writes an event of the worker into the ledger.
 
     `state` is how far the worker is; while it is idle, what it does is told by its engine's host.
+    `clock` gives monotonic seconds.
     """
 
     def __init__(
@@ -50,34 +54,47 @@ class Vitals:
         pin: Pin,
         worker: str,
         note: Callable[[str, Mapping[str, Any]], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._pin = pin
         self._worker = worker
         self._note = note
+        self._clock = clock
         self.state = WorkerState.STARTING
         self.tokens = TokenMeter()
         self.errors = narration.error_counter
         self._sample: Sample | None = None
+        self._sampled_at = clock()
         self._progress_at: float | None = None
         self._work: queue.SimpleQueue[Callable[[redis.Redis], None] | None] = queue.SimpleQueue()
+        self._look_now = threading.Event()
         self._looked = threading.Event()
+        self._ending = threading.Event()
         self._sampler = Sampler(
             gpus=pin.placement.uuids if pin.placement else (), disk=settings.data_dir
         )
-        self._thread = threading.Thread(target=self._run, name="vitals", daemon=True)
+        self._threads = [
+            threading.Thread(target=run, name=name, daemon=True)
+            for name, run in (("vitals", self._keep_looking), ("vitals-copies", self._keep_copying))
+        ]
 
     def start(self) -> None:
         """Begin to look; returns after the first look, or when it takes too long."""
         self.errors.attach(logging.getLogger())
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
         self._looked.wait(LOOK_S)
 
     def stop(self) -> None:
-        """Copy what was sent last and stop."""
+        """Copy what was sent last and stop; a look that hangs is left alone."""
         self._work.put(None)
-        if self._thread.is_alive():
-            self._thread.join(timeout=2 * REDIS_TIMEOUT_S)
+        self._ending.set()
+        self._look_now.set()
+        until = time.monotonic() + 2 * REDIS_TIMEOUT_S
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(timeout=max(0.0, until - time.monotonic()))
 
     @contextmanager
     def loading(self, tell: Callable[[], None]) -> Iterator[None]:
@@ -108,10 +125,7 @@ class Vitals:
             tokens_per_s=None if host is None else self.tokens.rate(),
             progress_at=self._progress_at,
         )
-        if (sample := self._sample) is not None:
-            told = replace(
-                told, hardware=sample.hardware, host=sample.host, readings=sample.readings
-            )
+        told = self._with_machine(told)
         return str(self._state(host, consuming=consuming, closed=closed)), told.to_facts()
 
     def sent(self, state: str, told: Mapping[str, Any]) -> None:
@@ -122,8 +136,20 @@ class Vitals:
     def look_again(self) -> None:
         """Look now, for what made an engine fail; returns after it, or when it takes too long."""
         self._looked.clear()
-        self._work.put(lambda _: self._look())
+        self._look_now.set()
         self._looked.wait(LOOK_S)
+
+    def _with_machine(self, told: Heartbeat) -> Heartbeat:
+        """What was seen last, as far as it still holds; what the machine is made of does."""
+        # In this order: an age that is too great leaves out what is new, and not the other way.
+        age_s = max(0.0, self._clock() - self._sampled_at)
+        told = replace(told, machine_age_s=round(age_s, 1))
+        if (sample := self._sample) is None:
+            return told
+        told = replace(told, hardware=sample.hardware)
+        if age_s > MISSED_LOOKS * self._settings.timing.heartbeat_s:
+            return told
+        return replace(told, host=sample.host, readings=sample.readings)
 
     def _state(self, host: EngineHost | None, *, consuming: bool, closed: bool) -> WorkerState:
         if self.state is not WorkerState.IDLE:
@@ -135,25 +161,26 @@ class Vitals:
         busy = host is not None and facts.in_flight(host) > 0
         return WorkerState.BUSY if busy else WorkerState.IDLE
 
-    def _run(self) -> None:
-        with ledger_id.connect(self._settings, timeout_s=REDIS_TIMEOUT_S) as broker:
-            due, last = 0.0, False
-            while not last:
-                if time.monotonic() >= due:
-                    self._look()
-                    due = time.monotonic() + self._settings.timing.heartbeat_s
-                try:
-                    work = self._work.get(timeout=max(0.0, due - time.monotonic()))
-                except queue.Empty:
-                    continue
-                last = work is None
-                if work is not None:
-                    work(broker)
+    def _keep_looking(self) -> None:
+        while not self._ending.is_set():
+            # Before the look: whoever asks during it wants another one.
+            self._look_now.clear()
+            if self._ending.is_set():
+                break
+            self._look()
+            self._look_now.wait(self._settings.timing.heartbeat_s)
         self._sampler.close()
 
+    def _keep_copying(self) -> None:
+        with ledger_id.connect(self._settings, timeout_s=REDIS_TIMEOUT_S) as broker:
+            while (work := self._work.get()) is not None:
+                work(broker)
+
     def _look(self) -> None:
+        began = self._clock()
         try:
             self._sample = self._sampler.take()
+            self._sampled_at = began
             for fault in self._sample.faults:
                 self._tell_of(fault)
         except Exception:

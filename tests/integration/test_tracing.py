@@ -6,14 +6,18 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from celery import chain, chord
 from opentelemetry.sdk.trace import TracerProvider
 
 from monitoring import trace_names as names
 from monitoring.trace_context import TraceContext
 from tasks import infer
 from tasks.client import Client, Ticket
+from tasks.errors import JobFailed
+from tests.integration.foreign import LONG, TOO_LONG
 from tests.otlp import Receiver, Seen, receiving
 from tests.stack import Worker, wait_for, write_script
 
@@ -32,6 +36,7 @@ def receiver(broker: None, home: Path, once: Path) -> Iterator[Receiver]:
     rules = [
         {"marker": "FAIL", "do": "error", "message": "a text", "retriable": False},
         {"marker": "AGAIN", "do": "error", "retriable": True, "once": str(once)},
+        {"marker": "AT LENGTH", "answers": [{"text": LONG}]},
         {"answers": [{"text": "yes it is"}], "token_s": 0.01},
     ]
     write_script(home, "fake-a", {"rules": rules})
@@ -164,6 +169,56 @@ def test_the_callers_span_is_the_parent(client: Client, receiver: Receiver) -> N
     roots = [span for span in receiver.of(trace_id) if span.name == names.SUBMIT]
     assert [f"{context.span_id:016x}"] * 2 == [span.parent_id for span in roots]
     assert {ticket.job_id for ticket in tickets} == {s.attributes[names.JOB_ID] for s in roots}
+
+
+def test_what_a_job_sets_off_goes_on_in_its_trace(client: Client, receiver: Receiver) -> None:
+    """The steps of a chain, a callback, and a step that is refused: each below a delivery."""
+    refused: Any = chain(
+        infer.s(model="fake-a", prompt="a").set(link=[infer.s(model="fake-a", prompt="d")]),
+        infer.s(model="fake-a", prompt="b: ${previous}"),
+        infer.s(model="fake-a", prompt="AT LENGTH"),
+        infer.s(model="fake-a", prompt=TOO_LONG),
+    ).apply_async()
+    with pytest.raises(JobFailed, match="PROMPT_TOO_LARGE"):
+        refused.get(timeout=20)
+    third, second, first = (refused.parent, refused.parent.parent, refused.parent.parent.parent)
+    chained = [first.id, second.id, third.id]
+    trace_id = trace_of(client, first.id).trace_id
+    assert {trace_id} == {trace_of(client, one).trace_id for one in (*chained, refused.id)}
+
+    def delivered() -> dict[str, str]:
+        found = {s.parent_id: s.span_id for s in receiver.of(trace_id) if s.name == names.DELIVER}
+        return found if len(found) == 4 else {}
+
+    deliveries = wait_for(delivered, explain=lambda: str(receiver.of(trace_id)))
+    spans = receiver.of(trace_id)
+    submitted = {s.attributes[names.JOB_ID]: s for s in spans if s.name == names.SUBMIT}
+    below = {one: deliveries[span.span_id] for one, span in submitted.items()}
+    (callback,) = submitted.keys() - set(chained)
+    assert {
+        first.id: "",
+        second.id: below[first.id],
+        third.id: below[second.id],
+        callback: below[first.id],
+    } == {one: span.parent_id for one, span in submitted.items()}
+    assert len(spans) == len({span.span_id for span in spans})
+
+
+def test_the_body_of_a_chord_goes_on_where_its_last_member_ended(
+    client: Client, receiver: Receiver
+) -> None:
+    """In the trace of that one, for it can have only one."""
+    members = [infer.s(model="fake-a", prompt=name) for name in ("a", "b")]
+    whole: Any = chord(members)(infer.s(model="fake-a", prompt="c"))
+
+    whole.get(timeout=20)
+
+    ended = {one.id: trace_of(client, one.id) for one in whole.parent.results}
+    body = trace_of(client, whole.id)
+    assert 2 == len({trace.trace_id for trace in ended.values()})
+    assert (body.trace_id, body.span_id) in {
+        (trace.trace_id, trace.delivery(job_id)) for job_id, trace in ended.items()
+    }
 
 
 def test_a_receiver_that_fails_costs_no_job_anything(start: Start, client: Client) -> None:

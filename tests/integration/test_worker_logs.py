@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -67,7 +68,7 @@ def beat(home: Path, broker: None, tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def metrics(client: Client, tmp_path: Path) -> Iterator[Callable[[], str]]:
-    """An exporter; gives what it exports, and below it what it has logged."""
+    """An exporter; gives what it exports, if it does yet, and below it what it has logged."""
     log = tmp_path / "metrics.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -78,10 +79,15 @@ def metrics(client: Client, tmp_path: Path) -> Iterator[Callable[[], str]]:
         )
     assert process.stdout is not None
 
+    address = process.stdout.readline().split()[-1]
+
     def seen() -> str:
-        address = process.stdout.readline().split()[-1] if process.stdout else ""
-        with urllib.request.urlopen(address, timeout=20) as answer:
-            return str(answer.read().decode()) + log.read_text()
+        try:
+            with urllib.request.urlopen(address, timeout=20) as answer:
+                return str(answer.read().decode()) + log.read_text()
+        except urllib.error.HTTPError:
+            # It has not looked at the ledger yet.
+            return ""
 
     with process.stdout:
         yield seen

@@ -157,11 +157,10 @@ logger.info("began"); logger.error("trouble"); logger.info("ended")
     assert lines == ["began", "trouble"] if end else lines == ["began", "trouble", "ended"]
 
 
-def test_a_child_writes_its_own_lines_only(logger: logging.Logger, tmp_path: Path) -> None:
+def test_a_child_writes_its_own_lines_only(tmp_path: Path) -> None:
     """What waited when a process forked is written once, by the process that logged it."""
     path = tmp_path / "both.log"
-    logger.addHandler(logging.FileHandler(path))
-    log_writer.write_together(logger)
+    logger = quiet("forked", logging.FileHandler(path))
     with log_writer._writer._writing:
         logger.info("parent")
         child = os.fork()

@@ -240,6 +240,15 @@ def test_whatever_is_logged_is_one_line_of_json(template: str, args: list[Any], 
     assert isinstance(told["message"], str)
 
 
+def test_a_line_about_a_signing_key_names_it() -> None:
+    """By its fingerprint; what is none is no member."""
+    told = line("sealed batch %d", 7, key_id="SHA256:abc")
+
+    assert "SHA256:abc" == told["key_id"]
+    assert list(told) == [name for name in logs.MEMBERS if name in told]
+    assert "key_id" not in line("x", key_id=b"\0")
+
+
 def test_people_and_machines_get_their_own_form() -> None:
     """`auto` looks at who reads; what is asked for is what comes."""
 

@@ -12,7 +12,7 @@ from monitoring.alerts.channels.telegram import BASE_URL
 from monitoring.alerts.notifier import REPEAT_AFTER_S, Source
 from tasks import settings
 from tasks.alert_settings import AlertSettings, configured
-from tasks.alert_wiring import rules
+from tasks.alert_wiring import limits
 from tasks.errors import SettingsInvalid
 
 URL = "https://discord.com/api/webhooks/1/very-secret"
@@ -149,8 +149,20 @@ def test_an_unclear_environment_is_refused(tmp_path: Path, variables: dict[str, 
     assert "secret" not in str(caught.value)
 
 
-def test_builtin_calls_a_worker_stale_when_the_sweep_does() -> None:
-    """Every other rule is the one of the table."""
-    (changed,) = [rule for rule in rules(7.5) if rule not in rules(60.0)]
-    assert "WorkerStale" == changed.name
-    assert "> 7.5" in changed.expression.promql()
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", {"WorkerStale": 60}),
+        ("[timing]\nstale_s = 7", {"WorkerStale": 7}),
+        ("[canary]\nevery_s = 1", {"WorkerStale": 60, "CanaryStale": 300}),
+        ("[canary]\nevery_s = 120", {"WorkerStale": 60, "CanaryStale": 300}),
+        ("[canary]\nevery_s = 150", {"WorkerStale": 60, "CanaryStale": 360}),
+        ("[canary]\nevery_s = 3600", {"WorkerStale": 60, "CanaryStale": 7260}),
+    ],
+    ids=["none", "silence", "often", "still enough", "too seldom for that", "seldom"],
+)
+def test_limits_follow_the_settings(tmp_path: Path, text: str, expected: dict[str, float]) -> None:
+    """Whoever judges; nothing is said of canaries where there are none."""
+    file = tmp_path / "h.toml"
+    file.write_text(text)
+    assert expected == limits(settings.read({"HONEYFLOW_CONFIG": str(file)}))

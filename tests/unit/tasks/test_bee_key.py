@@ -12,7 +12,7 @@ import pytest
 
 from proofs.errors import PassphraseNeeded
 from proofs.keys import PrivateKey, PublicKey
-from tasks import bee_key
+from tasks import bee_key, settings, signers
 from tasks.errors import AgentUnavailable, KeyExists, KeyUnusable
 from tasks.secret_files import read_passphrase
 from tests.unit.proofs.signers import KEY, OTHER, keygen, needs_openssh
@@ -43,6 +43,20 @@ def _mode(file: Path) -> int:
 
 def _names(folder: Path) -> list[str]:
     return [file.name for file in folder.iterdir()]
+
+
+def test_the_line_about_a_new_key_says_which_it_is(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Once, and the second time there is nothing to tell."""
+    caplog.set_level("INFO")
+    given = settings.read({"HONEYFLOW_DATA_DIR": str(tmp_path)})
+
+    made = [signers.open_or_make(tmp_path / "keys" / "w", given) for _ in range(2)]
+
+    told = {one.public_key.fingerprint for one in made}
+    assert told == {getattr(record, "key_id", None) for record in caplog.records}
+    assert 1 == len(caplog.records)
 
 
 def test_a_key_is_made_for_its_owner_alone(tmp_path: Path) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+import redis
 
-from tasks.ledger_id import shown
+from tasks.ledger_id import away, shown
 from tasks.settings import read
 
 
@@ -40,3 +41,12 @@ def test_settings_show_no_addresses() -> None:
         }
     )
     assert "hunter2" not in repr(told)
+
+
+def test_what_redis_says_is_told_with_one_full_stop() -> None:
+    """Its own errors end with one, others do not."""
+    told = read({"XDG_CONFIG_HOME": "/nowhere", "HONEYFLOW_REDIS_URL": "redis://h/0"})
+    for error in (redis.ConnectionError("Connection refused."), OSError("Connection refused")):
+        assert (
+            "Redis at redis://h/0 does not answer: Connection refused." == away(told, error).message
+        )

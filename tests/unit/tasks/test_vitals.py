@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from monitoring.heartbeat import Heartbeat
+from monitoring.heartbeat import Heartbeat, Host
 from routing import CONTROL
 from tasks import settings
 from tasks.facts import WorkerState
@@ -55,6 +56,23 @@ def test_the_first_heartbeat_tells_the_machine(vitals: Vitals) -> None:
     assert (heartbeat.hardware.disk_total_bytes or 0) > 0
     assert (("night",), 1.0, ()) == (heartbeat.tags, heartbeat.cost_per_hour, heartbeat.readings)
     assert not {"places", "model", "tokens_per_s", "engine_up"} & set(facts)
+
+
+def test_what_was_seen_too_long_ago_is_not_told(
+    vitals: Vitals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three heartbeats without a look, as where a driver hangs; what the machine is stays so."""
+    looked_at = time.monotonic()
+    monkeypatch.setattr(vitals, "_clock", lambda: looked_at + 89.0)
+    still = Heartbeat.from_facts(vitals.tell(None, consuming=True, closed=False)[1])
+    monkeypatch.setattr(vitals, "_clock", lambda: looked_at + 95.0)
+    facts = vitals.tell(None, consuming=True, closed=False)[1]
+    old = Heartbeat.from_facts(facts)
+    assert (still.host.memory_available_bytes or 0) > 0
+    assert 88 < (still.machine_age_s or 0) < 90
+    assert Host() == old.host
+    assert 94 < (old.machine_age_s or 0) < 100
+    assert (old.hardware.disk_total_bytes or 0) > 0
 
 
 def test_a_redis_that_is_away_costs_a_line_for_those_who_debug(
