@@ -6,14 +6,15 @@ import json
 import sys
 import time
 import uuid
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from ledger import alert_channels, alert_outbox, alerts
-from ledger.alert_outbox import MessageRow
+from ledger import alert_channels, alert_fates, alert_outbox, alerts
+from ledger.alert_outbox import MessageRow, MessageState
 from ledger.alerts import AlertRow
 from monitoring.alerts import stored
 from monitoring.alerts.alert import Alert, Severity
@@ -21,6 +22,12 @@ from monitoring.alerts.channels import Channel, ChannelError
 from monitoring.alerts.message import Item, Kind, Message, duration, moment
 from tasks import alert_wiring, wiring
 from tasks.errors import HoneyflowError
+
+_REACH = (
+    (MessageState.SENT, "told"),
+    (MessageState.WAITING, "waits"),
+    (MessageState.DROPPED, "given up"),
+)
 
 app = typer.Typer(no_args_is_help=True, help="What fires, what people were told, and a test.")
 
@@ -70,8 +77,10 @@ def list_(
     told = alert_wiring.settings()
     with wiring.client().ledger.read() as tx:
         firing, messages = alerts.list(tx, firing=True), alert_outbox.latest(tx, limit)
+        fates = alert_fates.of(tx, [row.fingerprint for row in firing])
         standing, waiting = alert_channels.list(tx), alert_outbox.lengths(tx)
         now = tx.now
+    heard = {row.fingerprint: reach(row, fates.get(row.fingerprint, {})) for row in firing}
     shown = [
         {
             "name": channel.name,
@@ -83,7 +92,9 @@ def list_(
     ]
     if as_json:
         whole: dict[str, Any] = {"source": str(told.source), "channels": shown}
-        whole["firing"] = [{**row.alert, "told_at": row.told_at} for row in firing]
+        whole["firing"] = [
+            {**row.alert, "told_at": row.told_at, "told": heard[row.fingerprint]} for row in firing
+        ]
         whole["messages"] = [_message(row) for row in messages]
         typer.echo(json.dumps(whole, ensure_ascii=False))
         return
@@ -91,7 +102,7 @@ def list_(
     console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 200)
     console.print(f"judged by {told.source}; {len(firing)} firing")
     if firing:
-        console.print(_firing_table(firing, now))
+        console.print(_firing_table(firing, heard, now))
     for channel in shown:
         fault = f"; {channel['error']}" if channel["error"] else ""
         console.print(f"{channel['name']}: {channel['waiting']} waiting{_plain(fault)}")
@@ -121,12 +132,32 @@ def _fault(channel: Channel, message: Message) -> str | None:
     return None
 
 
-def _firing_table(rows: list[AlertRow], now: float) -> Table:
+def reach(row: AlertRow, fates: Mapping[str, Sequence[tuple[str, str]]]) -> str:
+    """Whether people know that an alert fires, from what each channel was to tell of it.
+
+    `told` if a channel has told them, `waits` if none has and one still may, `given up` if none
+    could, `no channel` if none is to tell it, `kept quiet` if nobody shall know.
+    """
+    if row.told_at is None:
+        return "kept quiet"
+    found: set[str] = set()
+    for told in fates.values():
+        for kind, state in reversed(told):
+            if kind == Kind.RESOLVED and state == MessageState.SENT:
+                break
+            if kind in (Kind.FIRING, Kind.REPEAT):
+                found.add(state)
+    for state, word in _REACH:
+        if state in found:
+            return word
+    return "no channel"
+
+
+def _firing_table(rows: list[AlertRow], heard: Mapping[str, str], now: float) -> Table:
     table = Table("alert", "severity", "for", "told", "summary", box=None)
     for row in rows:
         alert = stored.from_json(row.alert)
-        told = "no" if row.told_at is None else "yes"
-        lasting = duration(now - row.since)
+        lasting, told = duration(now - row.since), heard[row.fingerprint]
         table.add_row(_plain(alert.key), row.severity, lasting, told, _plain(alert.summary))
     return table
 

@@ -1,7 +1,8 @@
-"""Which processes make a cluster on this machine: workers, the maintenance worker, beat."""
+"""Which processes make a cluster on this machine: workers, maintenance, beat, the exporter."""
 
 from __future__ import annotations
 
+import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,6 +47,27 @@ def children(settings: Settings, *, log_dir: Path | None = None) -> list[Child]:
             reports=False,
         ),
     ]
+
+
+def exporter(port: int) -> Child:
+    """The process that exports the cluster's metrics at a port of this machine."""
+    return Child(
+        name="metrics",
+        argv=[sys.executable, "-m", "cli", "metrics", "--port", str(port)],
+        reports=False,
+    )
+
+
+def is_taken(port: int) -> bool:
+    """Whether a program of this machine listens at a port, or nobody may."""
+    with socket.socket() as probe:
+        # As a server does, which is not kept away by connections of an earlier one.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
 
 
 def check(settings: Settings) -> None:

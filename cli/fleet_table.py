@@ -174,7 +174,7 @@ def _cells(line: Line) -> dict[str, Text]:
         "state": state,
         "model": Text(told.model or "–", style="" if told.model else "dim"),
         "on": Text(told.backend or "–", style="" if told.backend else "dim"),
-        "gpu": _gpus(told.readings) if line.here else _none(),
+        "gpu": _gpus(told) if line.here else _none(),
         "in flight": _in_flight(told) if line.here else _none(),
         "tokens/s": _figure(told.tokens_per_s, "{:.0f}") if line.here else _none(),
         "heard of": _age(line),
@@ -183,10 +183,13 @@ def _cells(line: Line) -> dict[str, Text]:
     }
 
 
-def _gpus(readings: Sequence[Reading]) -> Text:
-    if not readings:
+def _gpus(told: Heartbeat) -> Text:
+    if told.readings:
+        return Text("\n").join(_gpu(reading) for reading in told.readings)
+    if not told.gpus or told.machine_age_s is None:
         return _none()
-    return Text("\n").join(_gpu(reading) for reading in readings)
+    long = f" for {_span(told.machine_age_s)}" if told.machine_age_s > LATE_S else ""
+    return Text(f"not read{long}", style="bold red")
 
 
 def _gpu(reading: Reading) -> Text:
@@ -224,10 +227,14 @@ def _age(line: Line) -> Text:
 
 
 def _ago(seconds: float) -> str:
+    return f"{_span(seconds)} ago"
+
+
+def _span(seconds: float) -> str:
     for size, name in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {name} ago"
-    return f"{seconds:.0f} s ago"
+            return f"{seconds / size:.0f} {name}"
+    return f"{seconds:.0f} s"
 
 
 def _figure(value: float | None, shape: str) -> Text:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import importlib.metadata
+import logging
 import os
 import signal
 import threading
@@ -28,6 +29,7 @@ from monitoring.broker_watch import BrokerWatch
 from monitoring.exporter import Counted, Exporter
 from monitoring.follower import Follower
 from monitoring.following import Following
+from monitoring.log_counter import EXPORTER, ErrorCounter
 from tasks import alert_wiring, ledger_id, wiring
 from tasks.alert_rounds import AlertRounds
 from tasks.errors import HoneyflowError
@@ -50,7 +52,9 @@ def metrics(
     # happens to wake, for a signal may reach any thread.
     signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
     settings = wiring.settings()
-    logs.install(settings.log_format, identity=lambda: {"worker": "metrics"})
+    logs.install(settings.log_format, identity=lambda: {"worker": EXPORTER})
+    errors = ErrorCounter()
+    errors.attach(logging.getLogger())
     with (
         wiring.open_ledger(migrate=False) as ledger,
         _watching(settings) as watch,
@@ -62,8 +66,11 @@ def metrics(
             counted=lambda: Counted(totals=following.totals, lag=following.lag),
             broker_facts=lambda: watch.facts,
             models=wiring.catalogue().models,
+            channels=[channel.name for channel in alert_wiring.settings().channels],
             version=importlib.metadata.version("honeyflow"),
             canaries=settings.canary.every_s > 0,
+            limits=alert_wiring.limits(settings),
+            logged_errors=lambda: errors.count,
         )
         hooks = {"/alerts": alert_wiring.incoming(ledger, alert_wiring.settings()).handle}
         table = routes(exporter, following, hooks=hooks)

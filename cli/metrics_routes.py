@@ -12,6 +12,7 @@ from prometheus_client.exposition import gzip_accepted
 from cli.http_routes import Answer, Request, Routes, text_answer
 from ledger import LedgerError
 from monitoring.exporter import Exporter
+from monitoring.families.rows import BEAT, RECONCILER
 from monitoring.following import Following, Role
 
 logger = logging.getLogger(__name__)
@@ -46,7 +47,12 @@ def routes(
 
     def healthz(_request: Request) -> Answer:
         standing = following.standing
-        told = {"role": standing.role, "reason": standing.reason, "lag": following.lag}
+        told = {
+            "role": standing.role,
+            "reason": standing.reason,
+            "lag": following.lag,
+            **{f"{name}_age_s": _rounded(following.age_of(name)) for name in (BEAT, RECONCILER)},
+        }
         return Answer(
             status=503 if standing.role is Role.CUT_OFF else 200,
             body=f"{json.dumps(told)}\n".encode(),
@@ -55,6 +61,10 @@ def routes(
 
     hooked = {("POST", path): _hooked(hook) for path, hook in (hooks or {}).items()}
     return {("GET", "/metrics"): metrics, ("GET", "/healthz"): healthz, **hooked}
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 1)
 
 
 def _hooked(hook: Hook) -> Callable[[Request], Answer]:

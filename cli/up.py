@@ -1,7 +1,8 @@
-"""`honeyflow up`: Redis if none is configured, one worker per assignment, maintenance, beat."""
+"""`honeyflow up`: Redis if none is configured, workers as assigned, maintenance, beat, metrics."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -14,21 +15,31 @@ from rich.console import Console
 from cli import cluster
 from cli.readiness import Readiness
 from cli.supervisor import Supervisor
-from ledger import addresses
+from ledger import Ledger, LedgerError, addresses
 from monitoring import logs
 from tasks import ledger_id, redis_server
 from tasks import settings as settings_module
 from tasks.errors import SettingsInvalid
+
+PORT = 9464
+"""Where `honeyflow metrics` listens unless it is told otherwise."""
 
 
 def up(
     config: Annotated[
         Path | None, typer.Option("--config", "-c", help="The honeyflow.toml to go by.")
     ] = None,
+    metrics: Annotated[
+        bool, typer.Option("--metrics/--no-metrics", help="Whether metrics are exported.")
+    ] = True,
+    metrics_port: Annotated[
+        int, typer.Option(min=0, max=65_535, help="The port they are at; 0 is any free one.")
+    ] = PORT,
 ) -> None:
     """Start everything this machine's honeyflow.toml asks for; Ctrl-C drains and stops it.
 
-    A worker that ends is started again, unless its configuration lets none ever start.
+    A worker that ends is started again, unless its configuration lets none ever start. Metrics are
+    at http://127.0.0.1:9464/metrics; where that port is taken everything else runs.
     """
     if config is not None:
         if not config.is_file():
@@ -39,8 +50,10 @@ def up(
     cluster.check(settings)
     ledger_place = addresses.shown(addresses.parsed(settings.ledger_url))
     readiness = Readiness(settings)
+    taken = metrics and cluster.is_taken(metrics_port)
+    exporters = [cluster.exporter(metrics_port)] if metrics and not taken else []
     supervisor = Supervisor(
-        cluster.children(settings),
+        [*cluster.children(settings), *exporters],
         grace_s=settings.timing.grace_s + 20,
         on_circuit_open=readiness.note_open_circuit,
     )
@@ -50,11 +63,20 @@ def up(
         signal.signal(number, lambda *_: stopping.set())
     own_redis = settings.redis_embedded and redis_server.ensure(settings)
     try:
+        # The exporter never does; the workers wait for whoever is first.
+        with contextlib.suppress(LedgerError):
+            Ledger.open(settings.ledger_url, migrate=True).close()
         supervisor.start()
         console.print(f"Redis   {ledger_id.address(settings)}", markup=False)
         console.print(f"ledger  {ledger_place}", markup=False)
         for child in supervisor.children:
             console.print(f"started {child.name}", markup=False)
+        if taken:
+            console.print(
+                f"metrics are not exported: port {metrics_port} is taken by another program. "
+                "Give another one with --metrics-port, or run `honeyflow metrics --port PORT`.",
+                markup=False,
+            )
         while not stopping.wait(0.5):
             readiness.mark(supervisor.children)
             supervisor.watch()

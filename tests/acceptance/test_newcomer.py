@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,14 +80,18 @@ def test_the_demo_answers_a_dozen_findings_and_leaves_nothing_running(tmp_path: 
 
 
 def test_up_starts_what_is_assigned_and_ctrl_c_stops_it(home: Path) -> None:
-    """Two models on two (pretended) GPUs, maintenance and beat; nothing is left behind."""
+    """Two models on two (pretended) GPUs, maintenance, beat and metrics; nothing is left behind."""
     nvml.build(home)
     gpus = nvml.environment(home, nvml.write_state(home / "gpus"))
     write_config(home, gpu_model_assignments='{ 0 = "fake-a", 1 = "fake-b" }')
     for name, word in (("fake-a", "A"), ("fake-b", "B")):
         write_script(home, name, {"rules": [{"answers": [{"text": word}]}]})
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    config = str(home / "honeyflow.toml")
     up = subprocess.Popen(
-        [str(BIN / "honeyflow"), "up", "--config", str(home / "honeyflow.toml")],
+        [str(BIN / "honeyflow"), "up", "--config", config, "--metrics-port", str(port)],
         env={**os.environ, **gpus},
         cwd=home,
         stdout=subprocess.PIPE,
@@ -100,6 +106,8 @@ def test_up_starts_what_is_assigned_and_ctrl_c_stops_it(home: Path) -> None:
             for model in ("fake-a", "fake-b")
         }
         listed = run(home, "honeyflow", "job", "list").stdout
+        answered = 'swarmos_jobs_total{model="fake-b",status="succeeded"} 1.0'
+        wait_for(lambda: answered in scraped(port), timeout=20)
         missing = run(home, "honeyflow", "infer", "nowhere", "x")
         bad_k = run(home, "honeyflow", "infer", "fake-a", "x", "-k", "99")
     finally:
@@ -115,6 +123,43 @@ def test_up_starts_what_is_assigned_and_ctrl_c_stops_it(home: Path) -> None:
     assert 0 == up.returncode, output
     left = [process for process in ours(home) if "redis" not in process.name()]
     assert [] == left
+
+
+def scraped(port: int) -> str:
+    """What the exporter shows; nothing while it is not there."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            return str(answer.read().decode())
+    except OSError:
+        return ""
+
+
+def test_a_port_that_is_taken_stops_nothing_but_the_metrics(home: Path) -> None:
+    """It is said, with what to do; the rest starts and ends as ever."""
+    write_config(home, cpu_model_assignments='["fake-a"]')
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        up = subprocess.Popen(
+            [str(BIN / "honeyflow"), "up", "--metrics-port", str(port)],
+            env={**os.environ, "HONEYFLOW_CONFIG": str(home / "honeyflow.toml")},
+            cwd=home,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            wait_for(lambda: is_served(home), timeout=60)
+        finally:
+            up.send_signal(signal.SIGINT)
+            output, _ = up.communicate(timeout=60)
+
+    assert 0 == up.returncode, output
+    assert f"metrics are not exported: port {port} is taken by another program." in output
+    assert "--metrics-port" in output
+    assert "started cpu-fake-a" in output
+    assert "started metrics" not in output
+    assert "Traceback" not in output
 
 
 def test_job_show_tells_the_story_and_the_bytes_check(home: Path) -> None:

@@ -123,6 +123,15 @@ def test_a_silent_workers_figures_are_not_shown_as_if_they_were_of_now() -> None
     assert {"idle": 1, "stopped": 1, "stale": 1, "failed": 1} == totals["states"]
 
 
+def test_cards_that_are_not_read_are_said_to_be() -> None:
+    """Not drawn as they were, nor as lost; one without cards has nothing to read."""
+    hung = {**FACTS, "readings": [], "machine_age_s": 300.0}
+    shown = drawn(row("w", **hung), row("m", machine_age_s=300.0))
+    assert 1 == shown.count("not read for 5 min")
+    assert "not read  " in drawn(row("w", **{**hung, "machine_age_s": 1.0}))
+    assert "lost" not in shown
+
+
 def test_a_card_that_two_workers_share_is_counted_once() -> None:
     """Its power as well."""
     totals = totals_of(lines_of([row("a", **FACTS), row("b", **FACTS)], NOW))

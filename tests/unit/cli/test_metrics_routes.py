@@ -15,7 +15,8 @@ import pytest
 from cli.http_routes import Answer, Request
 from cli.http_server import HttpServer
 from cli.metrics_routes import routes
-from ledger import Ledger, leases
+from ledger import Ledger, bookmarks, leases
+from monitoring import following as following_module
 from monitoring.broker_watch import BrokerFacts
 from monitoring.exporter import Counted, Exporter
 from monitoring.follower import LEASE, Follower
@@ -110,9 +111,12 @@ def test_a_scrape_may_be_zipped(ask: Ask) -> None:
 
 def test_a_standby_answers_with_a_sentence(ask: Ask, following: Following, ledger: Ledger) -> None:
     """And 503, so that nobody takes its old totals for new ones; it is well all the same."""
-    following.stop()
     with ledger.write() as tx:
+        leases.release(tx, LEASE, "here")
         assert leases.take(tx, LEASE, "another", 60.0)
+    # As when it is time to renew it.
+    following._follower._lease_until = 0.0
+    wait_for(lambda: following.standing.role is Role.STANDBY)
     reply = ask("GET", "/metrics")
     assert (reply.status, reply.headers["Retry-After"]) == (503, "5")
     assert reply.body.startswith(b"Another process exports the metrics")
@@ -133,6 +137,28 @@ def test_while_the_ledger_is_away_nothing_old_is_shown(
     assert ask("GET", "/healthz").status == 503
     (tmp_path / "away.db").rename(file)
     wait_for(lambda: ask("GET", "/metrics").status == 200)
+
+
+def test_health_tells_when_beat_and_the_reconciler_were_last_at_work(
+    ask: Ask, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By their own notes, and nothing where there is none; that makes no difference to its own."""
+    monkeypatch.setattr(following_module, "NOTED_EVERY_S", 0.0)
+
+    def ages() -> tuple[float | None, float | None]:
+        reply = ask("GET", "/healthz")
+        assert reply.status == 200
+        told = json.loads(reply.body)
+        return told["beat_age_s"], told["reconciler_age_s"]
+
+    assert ages() == (None, None)
+    with ledger.write() as tx:
+        bookmarks.note(tx, "beat")
+    wait_for(lambda: ages()[0] is not None)
+    beat, reconciler = ages()
+    assert 0 <= (beat or 0) < 5
+    assert reconciler is None
+    wait_for(lambda: (ages()[0] or 0) > (beat or 0))
 
 
 def test_others_routes_get_path_body_and_headers(ask: Ask) -> None:
