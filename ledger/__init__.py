@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from ledger import (
     alert_channels,
+    alert_fates,
     alert_outbox,
     alerts,
     batches,
@@ -169,6 +170,7 @@ __all__ = [
     "WorkerIdTaken",
     "WorkerRow",
     "alert_channels",
+    "alert_fates",
     "alert_outbox",
     "alerts",
     "batches",

@@ -42,12 +42,24 @@ _CHANNELS = sa.select(alert_channels).order_by(alert_channels.c.channel)
 _TELL = tables.both(_telling)
 _COUNT = tables.both(_counting)
 _TOTALS = sa.select(alert_totals)
+_BY: sa.BindParameter[float] = sa.bindparam("the_seconds", type_=sa.Double)
+_SET_BACK = sa.update(alert_channels).values(
+    next_at=alert_channels.c.next_at - _BY, delivered_at=alert_channels.c.delivered_at - _BY
+)
 
 
 def note(tx: Transaction, row: ChannelRow) -> None:
     """Note how a channel fares."""
     names = ("channel", "next_at", "failures", "error", "delivered_at")
     tx.execute(_TELL, {name: getattr(row, name) for name in names})
+
+
+def set_back(tx: Transaction, seconds: float) -> None:
+    """Move all that is kept by a clock that was set back so far: what was to wait waits no longer.
+
+    A moment that was on neither clock is better than one that is yet to come.
+    """
+    tx.execute(_SET_BACK, {"the_seconds": seconds})
 
 
 def list(tx: Transaction) -> dict[str, ChannelRow]:  # noqa: A001 - alert_channels.list

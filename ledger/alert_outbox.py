@@ -1,7 +1,8 @@
 """The outbox of alerts: for each channel what it is to tell, in the order in which it came up.
 
 A message is `waiting` until the channel has taken it, then `sent`; `dropped` is one that something
-newer made needless, or that could not be delivered for too long. Totals outlive the rows.
+newer made needless, or that could not be delivered for too long. One that is on its way is taken in
+hand: nothing newer drops it, for it may have arrived. Totals outlive the rows.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class MessageRow(NewMessage):
     """A message of the outbox.
 
     `tries` counts deliveries that failed, `error` tells of the last one, or why it was dropped;
-    `delivery` is shared by those that went out as one.
+    `delivery` is shared by those that went out as one, or are on their way as one.
     """
 
     id: int
@@ -99,9 +100,31 @@ _FAIL = (
     .values(tries=alert_messages.c.tries + 1, error=_ERROR)
     .returning(alert_messages.c.channel, alert_messages.c.kind)
 )
+_TAKE = (
+    sa.update(alert_messages)
+    .where(_WAITING, _IDS)
+    .values(delivery=sa.bindparam("the_delivery", type_=sa.Text))
+)
+_IN_HAND = sa.select(alert_messages.c.id).where(_WAITING, alert_messages.c.delivery.is_not(None))
+_GIVE_BACK = sa.update(alert_messages).where(_WAITING, _IDS).values(delivery=None)
+_KINDS: sa.BindParameter[Any] = sa.bindparam("kinds", expanding=True)
+_newer = alert_messages.alias("newer")
+_OVERTAKEN = sa.select(alert_messages.c.id).where(
+    _WAITING,
+    _IDS,
+    alert_messages.c.kind.in_(_KINDS),
+    sa.exists().where(
+        _newer.c.state == sa.literal_column("'waiting'"),
+        _newer.c.channel == alert_messages.c.channel,
+        _newer.c.id > alert_messages.c.id,
+        _newer.c.fingerprint == alert_messages.c.fingerprint,
+        _newer.c.kind.in_(_KINDS),
+    ),
+)
 _SUPERSEDED = sa.select(alert_messages.c.id).where(
     _WAITING,
-    alert_messages.c.kind.in_(sa.bindparam("kinds", expanding=True)),
+    alert_messages.c.delivery.is_(None),
+    alert_messages.c.kind.in_(_KINDS),
     alert_messages.c.fingerprint.in_(sa.bindparam("fingerprints", expanding=True)),
 )
 _LENGTHS = (
@@ -133,12 +156,35 @@ def add(tx: Transaction, messages: Sequence[NewMessage]) -> None:
 
 
 def supersede(tx: Transaction, fingerprints: Sequence[str], *, kinds: Sequence[str]) -> int:
-    """Drop what waits of these kinds about these alerts: something newer is to be told."""
+    """Drop what waits of these kinds about these alerts: something newer is to be told.
+
+    What is on its way is left: nobody can say whether it has arrived.
+    """
     found: builtins.list[int] = []
-    for part in _parts(fingerprints):
+    for part in parts(fingerprints):
         wanted = {"fingerprints": part, "kinds": [*kinds]}
         found += [row["id"] for row in tx.rows(_SUPERSEDED, wanted)]
-    return drop(tx, found, outcome="suppressed", error="something newer was to be told")
+    return _overtake(tx, found)
+
+
+def take_in_hand(tx: Transaction, ids: Sequence[int], *, delivery: str) -> None:
+    """Note that these are on their way as one."""
+    for part in parts(ids):
+        tx.execute(_TAKE, {"the_ids": part, "the_delivery": delivery})
+
+
+def in_hand(tx: Transaction) -> builtins.list[int]:
+    """The numbers of those that somebody has on their way, or had when it ended."""
+    return [row["id"] for row in tx.rows(_IN_HAND)]
+
+
+def give_back(tx: Transaction, ids: Sequence[int], *, kinds: Sequence[str]) -> None:
+    """Have these wait again, and drop those of these kinds that were overtaken meanwhile."""
+    overtaken: builtins.list[int] = []
+    for part in parts(ids):
+        tx.execute(_GIVE_BACK, {"the_ids": part})
+        overtaken += [row["id"] for row in tx.rows(_OVERTAKEN, {"the_ids": part, "kinds": kinds})]
+    _overtake(tx, overtaken)
 
 
 def waiting(tx: Transaction, channel: str, limit: int = 1000) -> builtins.list[MessageRow]:
@@ -174,7 +220,7 @@ def drop(tx: Transaction, ids: Sequence[int], *, outcome: str, error: str) -> in
 def fail(tx: Transaction, ids: Sequence[int], *, error: str) -> None:
     """Note that these could not be delivered this time."""
     rows: builtins.list[dict[str, Any]] = []
-    for part in _parts(ids):
+    for part in parts(ids):
         rows += tx.rows(_FAIL, {"the_ids": part, "the_error": cleaned(error)})
     alert_channels.count(tx, rows, "retried")
 
@@ -201,14 +247,18 @@ def _end(
     told = {"the_state": str(state), "the_time": tx.now, "the_delivery": delivery}
     told["the_error"] = None if error is None else cleaned(error)
     rows: builtins.list[dict[str, Any]] = []
-    for part in _parts(ids):
+    for part in parts(ids):
         rows += tx.rows(_END, {**told, "the_ids": part})
     alert_channels.count(tx, rows, outcome)
     return len(rows)
 
 
-def _parts(values: Sequence[Any]) -> builtins.list[builtins.list[Any]]:
-    """No database takes any number of parameters."""
+def _overtake(tx: Transaction, ids: Sequence[int]) -> int:
+    return drop(tx, ids, outcome="suppressed", error="something newer was to be told")
+
+
+def parts(values: Sequence[Any]) -> builtins.list[builtins.list[Any]]:
+    """The same in parts: no database takes any number of parameters."""
     return [[*values[start : start + _BATCH]] for start in range(0, len(values), _BATCH)]
 
 

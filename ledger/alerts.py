@@ -58,9 +58,9 @@ _WRITE = tables.both(_writing)
 _NOTE = tables.both(_noting)
 _LIST = sa.select(alerts).order_by(alerts.c.since, alerts.c.fingerprint)
 _FIRING = _LIST.where(alerts.c.ended_at.is_(None))
-_STATE = sa.select(alert_states.c.state).where(
-    alert_states.c.name == sa.bindparam("the_name", type_=sa.Text)
-)
+_NAMED = alert_states.c.name == sa.bindparam("the_name", type_=sa.Text)
+_STATE = sa.select(alert_states.c.state).where(_NAMED)
+_NOTED_AT = sa.select(alert_states.c.at).where(_NAMED)
 _FORGET = sa.delete(alerts).where(
     alerts.c.ended_at <= sa.bindparam("before", type_=sa.Double), alerts.c.told_at.is_(None)
 )
@@ -102,4 +102,10 @@ def note_state(tx: Transaction, name: str, state: Mapping[str, Any] | None) -> N
 def state(tx: Transaction, name: str) -> Mapping[str, Any] | None:
     """What was kept under a name; None where nothing was."""
     found: Mapping[str, Any] | None = tx.execute(_STATE, {"the_name": name}).scalar_one_or_none()
+    return found
+
+
+def noted_at(tx: Transaction, name: str) -> float | None:
+    """When something was last kept under a name; None where nothing was."""
+    found: float | None = tx.execute(_NOTED_AT, {"the_name": name}).scalar_one_or_none()
     return found

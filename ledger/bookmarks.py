@@ -6,6 +6,7 @@ where it stood: of two readers at one place only one gets on, and one that dies 
 
 from __future__ import annotations
 
+import builtins
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from ledger.transaction import Transaction
 
 _EXPECTED: sa.BindParameter[int] = sa.bindparam("expected", type_=sa.BigInteger)
 
+_ALL = sa.select(bookmarks).order_by(bookmarks.c.name)
 _GET = sa.select(bookmarks).where(bookmarks.c.name == sa.bindparam("the_name"))
 
 
@@ -68,6 +70,11 @@ def move(tx: Transaction, name: str, *, expected: int, to: int) -> bool:
             return True
     moved = {"the_name": name, "expected": expected, "to": to, "now": tx.now}
     return tx.execute(_MOVE, moved).first() is not None
+
+
+def list(tx: Transaction) -> builtins.list[Bookmark]:  # noqa: A001 - bookmarks.list
+    """All bookmarks, by name."""
+    return [Bookmark(**row) for row in tx.rows(_ALL)]
 
 
 def note(tx: Transaction, name: str) -> None:

@@ -29,7 +29,7 @@ class Figures:
 
     `oldest_queued` and `oldest_running` have a model's moment only where there is such a job;
     `alerts_sent` counts by channel, kind and outcome, `alerts_delivered` has every channel that was
-    ever used; `noted` has when each bookmark was last moved or noted.
+    ever used; `noted` has when each bookmark was last moved or noted, `positions` where it stands.
     """
 
     now: float
@@ -47,6 +47,7 @@ class Figures:
     alerts_waiting: Mapping[str, int]
     alerts_delivered: Mapping[str, float | None]
     noted: Mapping[str, float]
+    positions: Mapping[str, int]
 
 
 _AT_MOST: sa.BindParameter[int] = sa.bindparam("at_most", type_=sa.Integer)
@@ -94,12 +95,13 @@ _COSIGNATURES = sa.select(sa.func.count()).select_from(cosignatures)
 _PENDING = _count(uploads, uploads.c.state == sa.literal_column(f"'{UploadState.PENDING}'"))
 _OPEN_REVIEWS = _count(reviews, reviews.c.state == "open")
 _OLDEST_REVIEW = sa.select(sa.func.min(reviews.c.created_at)).where(reviews.c.state == "open")
-_NOTED = sa.select(bookmarks.c.name, bookmarks.c.at)
+_BOOKMARKS = sa.select(bookmarks)
 
 
 def read(tx: Transaction, *, at_most: int = AT_MOST) -> Figures:
     """What the rows tell now; what may wait for ever is counted to `at_most`."""
     limit = {"at_most": at_most}
+    marks = tx.rows(_BOOKMARKS)
     return Figures(
         now=tx.now,
         oldest_queued=_earliest(tx, _FIRST_IN_LINE),
@@ -119,7 +121,8 @@ def read(tx: Transaction, *, at_most: int = AT_MOST) -> Figures:
         alerts_delivered={
             row.channel: row.delivered_at for row in alert_channels.list(tx).values()
         },
-        noted={row["name"]: row["at"] for row in tx.rows(_NOTED)},
+        noted={row["name"]: row["at"] for row in marks},
+        positions={row["name"]: row["position"] for row in marks},
     )
 
 

@@ -33,10 +33,12 @@ class Drawn:
 class Move:
     """One move and its job.
 
-    `since` is when the job came to `source`. `crashed` is None unless this move gave the job back
-    because its session was closed; then it tells whether that was a crash. What a job gets only
-    with its end (`confidence`, `k`, `review`) is that of its end, whichever move this is. `samples`
-    are there only where this move ended the job, and without those that another job drew.
+    `since` is when the job came to `source`, and `since_seq` the number of that move; on PostgreSQL
+    it may be the higher one, for that move's transaction may have begun later. `crashed` is None
+    unless this move gave the job back because its session was closed; then it tells whether that
+    was a crash. What a job gets only with its end (`confidence`, `k`, `review`) is that of its end,
+    whichever move this is. `samples` are there only where this move ended the job, and without
+    those that another job drew.
     """
 
     seq: int
@@ -58,6 +60,7 @@ class Move:
     review: bool
     follows: str | None
     samples: tuple[Drawn, ...] = ()
+    since_seq: int | None = None
 
 
 _OF_A_JOB = (
@@ -85,6 +88,7 @@ def _facts(page: sa.CTE) -> sa.Select[Any]:
             *(page.c[name] for name in ("seq", "at", "job_id", "step")),
             *(page.c[name] for name in ("source", "target", "reason")),
             _before.c.at.label("since"),
+            _before.c.seq.label("since_seq"),
             sessions.c.crashed,
             *(jobs.c[name] for name in _OF_A_JOB),
         )

@@ -22,6 +22,9 @@ _WRITE = tables.both(
         set_={"value": new.excluded.value, "counts": new.excluded.counts},
     )
 )
+_DELETE = sa.delete(totals).where(
+    totals.c.metric == sa.bindparam("the_metric"), totals.c.labels == sa.bindparam("the_labels")
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,3 +68,10 @@ def write(tx: Transaction, rows: Iterable[TotalRow]) -> None:
     if written:
         # In one order everywhere, so that no two writers wait for each other.
         tx.execute(_WRITE, sorted(written, key=lambda row: (row["metric"], row["labels"])))
+
+
+def delete(tx: Transaction, series: Iterable[tuple[str, tuple[str, ...]]]) -> None:
+    """Take out the totals of these metrics and labels, as far as they are there."""
+    gone = [{"the_metric": metric, "the_labels": json.dumps(labels)} for metric, labels in series]
+    if gone:
+        tx.execute(_DELETE, sorted(gone, key=lambda row: (row["the_metric"], row["the_labels"])))

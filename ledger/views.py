@@ -82,7 +82,7 @@ def request(tx: Transaction, job_id: str) -> bytes:
     if data is None:
         raise BodyMissing(
             f"The request of job {job_id} is not stored.",
-            suggested_action="Check the id; bodies are deleted when their retention is over.",
+            suggested_action="Check the id; a purge deletes a job's request and answer.",
             details={"job_id": job_id},
         )
     return data

@@ -1,6 +1,6 @@
 """Workers: what each last said of itself, and what it was told to do.
 
-One that falls silent, and one that is heard of again, leave an event in the same transaction.
+One that falls silent, is heard of again or is forgotten leaves an event in the same transaction.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ WORKER_STALE = "worker_stale"
 
 WORKER_RETURNED = "worker_returned"
 """The kind of the event of a stale worker that is heard of again."""
+
+WORKER_FORGOTTEN = "worker_forgotten"
+"""The kind of the event of a worker that somebody took out of the ledger."""
 
 _THE_WORKER = workers.c.worker == sa.bindparam("the_worker")
 _TOLD = ("session", "state", "facts", "seen_at")
@@ -147,7 +150,10 @@ def forget(tx: Transaction, worker: str) -> bool:
             suggested_action="Stop it first (`honeyflow worker stop`), or let it be.",
             details={"worker": worker, "session": alive[0].id},
         )
-    return tx.execute(_FORGET, {"the_worker": worker}).first() is not None
+    known = tx.execute(_FORGET, {"the_worker": worker}).first() is not None
+    if known:
+        events.add(tx, kind=WORKER_FORGOTTEN, subject=worker, details={})
+    return known
 
 
 def set_flag(

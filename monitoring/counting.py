@@ -27,6 +27,11 @@ WORKER_STARTED = "worker_started"
 WORKER_FAILED = "worker_failed"
 START_FAILED = "start_failed"
 MODEL_LOADED = "model_loaded"
+CANARIES_BEGUN = "canaries_begun"
+CANARIES_ENDED = "canaries_ended"
+OF_MODELS = frozenset({MODEL_LOADED, CANARIES_BEGUN})
+"""The kinds of events whose model is one that workers serve."""
+
 OF_WORKERS = frozenset({WORKER_STARTED, WORKER_STALE, WORKER_FAILED, START_FAILED, MODEL_LOADED})
 """The kinds of events that are counted by worker, which is their subject."""
 
@@ -87,6 +92,11 @@ def of_event(event: EventRow, *, worker: str, model: str) -> Iterator[Increment]
         yield _add("worker_start_failures_total", worker=worker, reason=_code(told.get("code")))
     elif event.kind == MODEL_LOADED:
         yield _observe("model_load_duration_seconds", _number(told.get("seconds")), model=model)
+    elif event.kind == CANARIES_BEGUN:
+        # Or one that is never answered would never be missed.
+        yield _put("canary_last_success_timestamp_seconds", event.at, model=model)
+    elif event.kind == CANARIES_ENDED:
+        yield _put("canary_last_success_timestamp_seconds", 0, model=model)
     elif event.kind == JOBS_RESENT:
         yield _add("reconciler_actions_total", _number(told.get("jobs")), action="republished")
 

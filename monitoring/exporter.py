@@ -19,9 +19,10 @@ from prometheus_client.registry import Collector
 from ledger import Figures, Ledger, Standing, figures, standings
 from monitoring.broker_watch import BrokerFacts
 from monitoring.families import Exposition, Family, broker, counted, machines, rows, workers
-from monitoring.families.family import family, of_client, single
+from monitoring.families.family import Labels, family, of_client, single
 from monitoring.families.workers import WorkerNow
 from monitoring.heartbeat import Heartbeat
+from monitoring.log_counter import BEAT, BEAT_ERRORS, EXPORTER
 from monitoring.metrics import METRICS
 from monitoring.tally import Series, Total
 from monitoring.worker_states import state_of
@@ -40,8 +41,10 @@ class Counted:
 class Exporter(Collector):
     """Gathers and writes all metrics; to be used from any thread.
 
-    `counted` gives the totals, `broker_facts` what Redis said last, `models` are those that the
-    configuration knows, `canaries` whether any are sent.
+    `counted` gives the totals, `broker_facts` what Redis said last, `models` and `channels` are
+    those that the configuration knows, `canaries` whether any are sent, `logged_errors` how many
+    lines of level error this process has logged, `limits` those of rules that follow a setting, in
+    seconds.
     """
 
     def __init__(
@@ -51,15 +54,23 @@ class Exporter(Collector):
         counted: Callable[[], Counted],
         broker_facts: Callable[[], BrokerFacts],
         models: Iterable[str] = (),
+        channels: Iterable[str] = (),
         version: str,
         canaries: bool = False,
+        logged_errors: Callable[[], int] | None = None,
+        limits: Mapping[str, float] | None = None,
     ) -> None:
         self._ledger = ledger
         self._counted = counted
         self._broker_facts = broker_facts
         self._models = tuple(models)
+        self._channels = tuple(channels)
         self._version = version
         self._canaries = canaries
+        self._logged_errors = logged_errors
+        self._limits: dict[Labels, float] = {
+            (rule,): seconds for rule, seconds in (limits or {}).items()
+        }
         self._exposition = Exposition()
         self._beats: dict[str, tuple[Mapping[str, object], Heartbeat]] = {}
         self._turn = threading.Lock()
@@ -96,14 +107,22 @@ class Exporter(Collector):
         fleet = self._fleet(standing)
         every = [
             *counted.families(counted_now.totals, canaries=self._canaries),
-            *rows.families(found, self._models),
-            *workers.families(fleet),
+            *rows.families(found, self._models, self._channels),
+            *workers.families(fleet, self._errors(found)),
             *machines.families(fleet),
             *broker.families(self._broker_facts()),
+            family("alert_limit_seconds", self._limits),
             single("exporter_lag_changes", counted_now.lag),
             family("build_info", {(self._version,): 1.0}),
         ]
         return sorted(every, key=lambda each: _ORDER[each.metric.name])
+
+    def _errors(self, found: Figures) -> dict[str, int]:
+        """The lines of level error of the processes that send no heartbeats."""
+        errors = {BEAT: found.positions.get(BEAT_ERRORS, 0)}
+        return (
+            errors if self._logged_errors is None else {**errors, EXPORTER: self._logged_errors()}
+        )
 
     def _fleet(self, standing: Iterable[Standing]) -> list[WorkerNow]:
         """The workers as they are now; a heartbeat that was read before is not read again."""

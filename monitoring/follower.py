@@ -2,7 +2,8 @@
 
 What is new is read in batches. Each batch's totals are written in one transaction with the place
 up to which was counted, by compare-and-set on that place: a process that dies in between loses
-nothing, and of two that count the same only one writes. It costs what is new, and no more.
+nothing, and of two that count the same only one writes. It costs what is new, and no more. What is
+shown was so at some moment (`monitoring.pages`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from ledger import Ledger, Transaction, bookmarks, changes, events, leases, moves, totals
+from ledger import (
+    Ledger,
+    Move,
+    Transaction,
+    bookmarks,
+    changes,
+    events,
+    leases,
+    moves,
+    totals,
+    workers,
+)
+from monitoring import pages
 from monitoring.series import at_rest
 from monitoring.tally import Series, Tally, Total
 
@@ -30,6 +43,8 @@ EVENTS = "metrics.events"
 BATCH = 2_000
 BATCHES = 10
 """How many batches one call counts at most, so that its caller can look after other things."""
+LONGEST = 32
+"""To how many batches a page grows that has no end; what is longer is shown in part."""
 
 
 class Overtaken(Exception):
@@ -61,10 +76,12 @@ class Follower:
         self._batch = batch
         self._standing: _Standing | None = None
         self._lease_until = 0.0
+        self._refused = False
         self._names: tuple[frozenset[str], frozenset[str]] | None = None
         self._at_rest: dict[Series, Total] = {}
         self._totals: Mapping[Series, Total] = MappingProxyType({})
         self._lag = 0
+        self._held = 0
 
     @property
     def totals(self) -> Mapping[Series, Total]:
@@ -80,6 +97,11 @@ class Follower:
     def leads(self) -> bool:
         """Whether this follower counts, and not another one."""
         return time.monotonic() < self._lease_until
+
+    @property
+    def stands_by(self) -> bool:
+        """Whether another follower had the lease when this one last asked for it."""
+        return self._refused
 
     def advance(self) -> int:
         """Count what is new, up to `BATCHES` batches; gives how many moves and events that were.
@@ -101,7 +123,7 @@ class Follower:
                 self._standing = None
             else:
                 counted += new
-        self._lag = self._behind() if more else 0
+        self._lag = self._behind() if more else self._held
         return counted
 
     def release(self) -> None:
@@ -110,9 +132,18 @@ class Follower:
         Raises:
             LedgerError: the ledger cannot be written now; the lease ends by itself.
         """
-        self._lease_until, self._standing = 0.0, None
+        self._lease_until, self._standing, self._refused = 0.0, None, False
         with self._ledger.write() as tx:
             leases.release(tx, LEASE, self._holder)
+
+    def noted(self) -> dict[str, float]:
+        """How many seconds ago each bookmark of the ledger was last moved or noted.
+
+        Raises:
+            LedgerError: the ledger cannot be read now.
+        """
+        with self._ledger.read() as tx:
+            return {mark.name: max(0.0, tx.now - mark.at) for mark in bookmarks.list(tx)}
 
     def _lead(self) -> bool:
         """Hold the lease, renewed in good time."""
@@ -125,6 +156,7 @@ class Follower:
         now = time.monotonic()
         held = leases.take(tx, LEASE, self._holder, LEASE_S)
         self._lease_until = now + LEASE_S if held else 0.0
+        self._refused = not held
         return held
 
     def _advance(self) -> tuple[int, bool]:
@@ -135,11 +167,12 @@ class Follower:
         """
         with self._ledger.read() as tx:
             old = self._standing or self._stored(tx)
-            moved = moves.after(tx, old.moves, self._batch)
+            moved, more = self._page(tx, old.moves)
             happened = events.after(tx, old.events, self._batch)
+            there = workers.list(tx) if old.tally.is_full(happened) else []
         if moved or happened:
             tally = old.tally.copy()
-            tally.count(moved, happened)
+            tally.count(moved, happened, there)
             new = _Standing(
                 tally=tally,
                 moves=moved[-1].seq if moved else old.moves,
@@ -151,7 +184,21 @@ class Follower:
         if new is not self._standing:
             self._standing = new
             self._totals = self._shown(new.tally)
-        return len(moved) + len(happened), self._batch in (len(moved), len(happened))
+        return len(moved) + len(happened), more or len(happened) == self._batch
+
+    def _page(self, tx: Transaction, position: int) -> tuple[list[Move], bool]:
+        """The next moves that can be counted together, and whether there may be more at once."""
+        most = self._batch
+        while True:
+            found = moves.after(tx, position, most + 1)
+            end, cut = pages.whole(found, most), len(found) > most
+            if end or not cut:
+                # What is held back comes after moves that no reader is shown yet.
+                self._held = 0 if cut else len(found) - end
+                return found[:end], cut
+            if most >= LONGEST * self._batch:
+                return found[:most], cut
+            most *= 2
 
     def _stored(self, tx: Transaction) -> _Standing:
         return _Standing(
@@ -169,6 +216,7 @@ class Follower:
                 and bookmarks.move(tx, EVENTS, expected=old.events, to=new.events)
             ):
                 raise Overtaken(f"Somebody else has counted what came after move {old.moves}.")
+            totals.delete(tx, new.tally.gone)
             totals.write(tx, new.tally.rows())
 
     def _shown(self, tally: Tally) -> Mapping[Series, Total]:

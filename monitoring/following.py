@@ -26,6 +26,9 @@ BEHIND = 2_000
 STALE_S = 30.0
 """After so many seconds without a look at the ledger the totals are old."""
 
+NOTED_EVERY_S = 2.0
+"""How often is looked at what else was noted in the ledger."""
+
 
 class Role(StrEnum):
     """What a follower is doing."""
@@ -37,7 +40,7 @@ class Role(StrEnum):
     STANDBY = "standby"
     """Another one counts."""
     CUT_OFF = "cut_off"
-    """The ledger is away."""
+    """The ledger is away, or was not looked at for too long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +60,10 @@ class Following:
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="following", daemon=True)
         self._looked_at = time.monotonic()
+        self._noted: tuple[float, Mapping[str, float]] = (0.0, {})
         self._error: LedgerError | None = None
         self._caught_up = False
+        self._looked = False
 
     @property
     def totals(self) -> Mapping[Series, Total]:
@@ -84,17 +89,21 @@ class Following:
                 role=Role.CUT_OFF,
                 reason=f"The ledger has not been followed for {silent_s:.0f} s.",
             )
+        if self._ending.is_set():
+            return Standing(role=Role.CUT_OFF, reason="This process is about to end.")
         if not self._follower.leads:
-            return Standing(
-                role=Role.STANDBY,
-                reason="Another process exports the metrics; this one stands by and takes over.",
-            )
+            return self._without_lease(silent_s)
         if not self._caught_up:
             return Standing(
                 role=Role.CATCHING_UP,
                 reason=f"{self._follower.lag} moves and events of before are still to be counted.",
             )
         return Standing(role=Role.LEADER)
+
+    def age_of(self, bookmark: str) -> float | None:
+        """How many seconds ago a bookmark was noted, as last seen; None if it never was."""
+        seen_at, ages = self._noted
+        return None if bookmark not in ages else ages[bookmark] + time.monotonic() - seen_at
 
     def start(self) -> None:
         """Follow from now on."""
@@ -109,6 +118,20 @@ class Following:
         except LedgerError as error:
             logger.warning("the lease stays until it lapses: %s", error)
 
+    def _without_lease(self, silent_s: float) -> Standing:
+        if self._follower.stands_by:
+            return Standing(
+                role=Role.STANDBY,
+                reason="Another process exports the metrics; this one stands by and takes over.",
+            )
+        if not self._looked:
+            return Standing(role=Role.CATCHING_UP, reason="The ledger has not been looked at yet.")
+        return Standing(
+            role=Role.CUT_OFF,
+            reason=f"This process has hung for {silent_s:.0f} s and has lost its lease; if it goes "
+            "on, it takes it again or stands by.",
+        )
+
     def _run(self) -> None:
         while not self._ending.is_set():
             if not self._advance():
@@ -118,6 +141,8 @@ class Following:
         """Count what is new; whether there is more at once."""
         try:
             counted = self._follower.advance()
+            if time.monotonic() - self._noted[0] >= NOTED_EVERY_S:
+                self._noted = (time.monotonic(), self._follower.noted())
         except LedgerError as error:
             if self._error is None:
                 logger.warning("the ledger cannot be followed: %s", error)
@@ -129,7 +154,7 @@ class Following:
             return False
         if self._error is not None:
             logger.info("the ledger is followed again")
-        self._error, self._looked_at = None, time.monotonic()
+        self._error, self._looked_at, self._looked = None, time.monotonic(), True
         leads, behind = self._follower.leads, self._follower.lag > BEHIND
         self._caught_up = leads and (self._caught_up or not behind)
         return counted > 0 and behind

@@ -64,7 +64,9 @@ class Heartbeat:
     """All that a worker says of itself; a maintenance worker has no engine and no places.
 
     `in_flight` are samples of `places`, `waiting` messages that wait for one; `progress_at` is when
-    the engine last got on, in seconds since the epoch.
+    the engine last got on, in seconds since the epoch. The machine and its GPUs were looked at
+    `machine_age_s` seconds before; after too long a time there is no `host` and there are no
+    `readings`.
     """
 
     pid: int | None = None
@@ -88,6 +90,7 @@ class Heartbeat:
     progress_at: float | None = None
     tokens_per_s: float | None = None
     logged_errors: int | None = None
+    machine_age_s: float | None = None
     readings: tuple[Reading, ...] = ()
 
     def to_facts(self) -> dict[str, Any]:
@@ -121,6 +124,7 @@ class Heartbeat:
             progress_at=read.number("progress_at"),
             tokens_per_s=_from_0(read.number("tokens_per_s")),
             logged_errors=read.count("logged_errors"),
+            machine_age_s=_from_0(read.number("machine_age_s")),
             readings=tuple(_reading(part) for part in read.parts("readings")),
         )
 

@@ -91,6 +91,8 @@ RECONCILER_ACTIONS = ("republished", "lease_reclaimed", "expired", "dead_lettere
 HEALTH_CHECKS = ("process", "progress", "engine", "heartbeat")
 OTHER = "other"
 """The label value of whatever is not in a closed set."""
+FORGOTTEN = "forgotten"
+"""The worker under which stands what was counted of workers that have no series any more."""
 
 QUEUE_WAIT_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 JOB_BUCKETS = (*(0.5, 1, 2.5, 5, 10, 20, 30, 45, 60, 70, 80, 100, 120, 180, 300, 600, 1800, 3600),)
@@ -233,7 +235,10 @@ WORKERS = (
         "worker_start_failures_total", "worker reason", _EVENTS, "Starts that failed, by code."
     ),
     _counter(
-        "logged_errors_total", "worker", _HEARTBEAT, "Lines of level error in a worker's log."
+        "logged_errors_total",
+        "worker",
+        _HEARTBEAT,
+        "Lines of level error in a log: a worker's, beat's, the exporter's.",
     ),
     _gauge("engine_up", "worker model", _HEARTBEAT, "Whether a worker's engine can answer."),
     _gauge(
@@ -257,7 +262,7 @@ WORKERS = (
         "canary_last_success_timestamp_seconds",
         "model",
         _MOVES,
-        "When one was last answered.",
+        "When one was last answered, or the first was sent.",
     ),
     _histogram("canary_duration_seconds", "model", JOB_BUCKETS, "Time of a canary, whole."),
 )
@@ -275,6 +280,12 @@ MACHINES = (
         "gpu_throttle_seconds_total", "worker gpu reason", _HEARTBEAT, "Time a GPU was slowed down."
     ),
     _counter("gpu_ecc_errors_total", "worker gpu kind", _HEARTBEAT, "Memory errors of a GPU."),
+    _gauge(
+        "machine_last_read_timestamp_seconds",
+        "worker",
+        _HEARTBEAT,
+        "When a worker last looked at its GPUs and its machine.",
+    ),
     _gauge("host_memory_available_bytes", "worker", _HEARTBEAT, "Memory a worker can still take."),
     _gauge("host_memory_total_bytes", "worker", _HEARTBEAT, "Memory of a worker's machine."),
     _gauge("host_disk_available_bytes", "worker", _HEARTBEAT, "Room on a worker's data disk."),
@@ -310,6 +321,7 @@ TELLING = (
     _gauge(
         "alert_last_delivery_timestamp_seconds", "channel", _LEDGER, "When one was last delivered."
     ),
+    _gauge("alert_limit_seconds", "rule", _EXPORTER, "The limit of a rule that follows a setting."),
     _gauge("exporter_lag_changes", "", _EXPORTER, "Moves and events not counted yet."),
     _gauge("build_info", "version", _EXPORTER, "What runs; always 1."),
 )

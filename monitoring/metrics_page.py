@@ -34,7 +34,10 @@ SOURCES = {
 
 LABELS = (
     ("model", "a configured model; the 65th and later ones are `other`, as is what is unknown"),
-    ("worker", "a worker's name, as `honeyflow workers` has it; it stays over restarts"),
+    (
+        "worker",
+        "a worker's name as in `honeyflow workers`, the same after a restart; `forgotten`, `other`",
+    ),
     ("gpu", "a GPU's index among its worker's, as text"),
     ("priority", metrics.PRIORITIES),
     ("status", metrics.STATUSES),
@@ -53,8 +56,9 @@ LABELS = (
     ("reason (throttling)", THROTTLE_REASONS),
     ("kind (memory errors)", ECC_KINDS),
     ("kind (alerts)", ALERT_KINDS),
-    ("xid", (*sorted(XIDS, key=int), metrics.OTHER)),
+    ("xid", (*XIDS, metrics.OTHER)),
     ("channel", "a channel of `[alerts]`"),
+    ("rule", "a rule whose limit follows a setting: `WorkerStale`, `CanaryStale`"),
     ("backend", "`cuda` or `cpu`; `none` for a worker without a model"),
     ("version, gpu_name", "as the worker, or this program, says"),
 )
@@ -67,23 +71,30 @@ _HEAD = """\
 honeyflow metrics                 # http://127.0.0.1:9464/metrics, /healthz
 ```
 
+`honeyflow up` starts it as well. `/healthz` answers 200, or 503 where the ledger is away or was not
+looked at for too long, with a JSON object: `role`, `reason`, `lag`, and how long ago beat and the
+reconciler last noted that they were at work (`beat_age_s`, `reconciler_age_s`; null for never).
+
 One process exports the metrics of the whole cluster; workers open no port. Start a second one where
 the first might go away: it answers 503 with a sentence until the lease is free, and then goes on
 where the first one was. Prometheus' text format, or OpenMetrics for whoever asks for it; gzip.
 
 - Jobs are counted from the ledger's moves. Totals and how far was counted are written in one
   transaction, so a `kill -9` neither loses nor doubles anything, and the counters equal the ledger.
-  They outlive the rows that retention deletes.
-- Series that an alert may rest on are there at 0 from the start.
+  What was counted needs no row again: totals outlive what is deleted.
+- Series that an alert may rest on are there at 0 from the start, the faults of a GPU among them. A
+  worker's first start, or an error code, has no series before: `increase` does not see the first
+  one, and the boards add what a series was born with.
 - A worker whose lease is over, about 15 s after a `kill -9`, is `stale`, whatever it said last. A
-  stale or failed worker keeps its info, the time of its last heartbeat, `engine_up` 0 and its
-  counters; its gauges are gone. One that stopped, or was forgotten, has no series of its own.
+  stale or failed worker keeps its info, `engine_up` 0 and its counters, and a stale one the time of
+  its last heartbeat; its gauges are gone. One that stopped, or was forgotten, has no series.
 - A scrape reads the ledger once; it never waits for Celery or Redis. While the ledger is away it is
   answered 503, and nothing old is shown as new.
 - `receipts_unsealed`, `artifact_uploads_pending` and `review_items` are counted up to 10,000.
-- Canaries are counted under `canary_…` and nowhere else.
+- Canaries are counted under `canary_…` and nowhere else. Before the first of a model is answered
+  `canary_last_success_timestamp_seconds` is when that one was sent.
 - No label holds an id of a job or of a caller. Eight models and 32 workers of eight GPUs make about
-  8,000 series; 12,000 is the most that a test allows.
+  11,000 series; 12,000 is the most that a test allows.
 """
 
 

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import logging
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from ledger import TERMINAL, EventRow, Move, TotalRow
+from ledger import TERMINAL, EventRow, Move, TotalRow, WorkerRow
+from ledger.workers import WORKER_FORGOTTEN
 from monitoring import counting
 from monitoring.counting import How, Increment
-from monitoring.metrics import BY_NAME, OTHER, Kind
+from monitoring.metrics import BY_NAME, FORGOTTEN, METRICS, OTHER, Kind
+from monitoring.worker_states import GONE
 
 logger = logging.getLogger(__name__)
 
 MAX_MODELS = 64
 MAX_WORKERS = 256
-"""How many names a label takes on by itself; those that come later are `other`."""
+"""How many names a label takes on by itself; those that come later are `other`.
+
+A worker that is gone gives up its name for one that comes.
+"""
+
+_WORKER_AT = {one.name: one.labels.index("worker") for one in METRICS if "worker" in one.labels}
 
 Series = tuple[str, tuple[str, ...]]
 """A metric's name, and the values of its labels in the order of its table."""
@@ -47,7 +54,7 @@ class Names:
 
     def shown(self, name: object, *, new: bool = True) -> str:
         """The name, or `other` where it cannot be taken on, or shall not (`new` false)."""
-        if not isinstance(name, str) or name in ("", OTHER):
+        if not isinstance(name, str) or name in ("", OTHER, FORGOTTEN):
             return OTHER
         if name not in self.known:
             if not new or len(self.known) >= self._limit:
@@ -55,19 +62,27 @@ class Names:
             self.known.add(name)
         return name
 
+    def too_many(self, names: Iterable[str]) -> int:
+        """How many of these could not be taken on."""
+        return max(0, len(self.known | set(names)) - self._limit)
+
     def copy(self) -> Names:
         """The same names, which grow apart from these."""
         return Names(self.known, limit=self._limit)
 
 
 class Tally:
-    """Adds up increments; `changed` are the series that are no longer as they were read."""
+    """Adds up increments.
+
+    `changed` are the series that are no longer as they were read, `gone` those that were given up.
+    """
 
     def __init__(self, *, models: Names, workers: Names) -> None:
         self.models = models
         self.workers = workers
         self.totals: dict[Series, Total] = {}
         self.changed: set[Series] = set()
+        self.gone: set[Series] = set()
 
     @classmethod
     def of_rows(cls, rows: Iterable[TotalRow], *, models: Iterable[str]) -> Tally:
@@ -91,18 +106,51 @@ class Tally:
             self.totals[series] = _after(before, one)
             self.changed.add(series)
 
-    def count(self, moves: Iterable[Move], events: Iterable[EventRow]) -> None:
-        """Add what these moves and events add, in their order."""
+    def count(
+        self,
+        moves: Iterable[Move],
+        events: Iterable[EventRow],
+        there: Collection[WorkerRow] = (),
+    ) -> None:
+        """Add what these moves and events add, in their order.
+
+        `there` are the workers that the ledger knows; needed only where `is_full` says so.
+        """
         for move in moves:
             # Who was refused at the door may have named anything.
             refused = move.source is None and move.target in TERMINAL
             model = self.models.shown(move.model, new=not refused)
             self.apply(counting.of_move(move, model))
         for event in events:
-            worker = self.workers.shown(event.subject, new=event.kind in counting.OF_WORKERS)
-            loaded = event.kind == counting.MODEL_LOADED
-            model = self.models.shown(event.details.get("model"), new=loaded)
+            if event.kind == WORKER_FORGOTTEN:
+                self.forget(event.subject)
+                continue
+            of_worker = event.kind in counting.OF_WORKERS
+            if of_worker and there and self.is_full([event]):
+                self._make_room(there)
+            worker = self.workers.shown(event.subject, new=of_worker)
+            served = event.kind in counting.OF_MODELS
+            model = self.models.shown(event.details.get("model"), new=served)
             self.apply(counting.of_event(event, worker=worker, model=model))
+
+    def forget(self, worker: str) -> None:
+        """Give up a worker's name; what was counted of it stays in the sums, as that of nobody."""
+        if worker not in self.workers.known or worker == OTHER:
+            return
+        self.workers.known.remove(worker)
+        for series in [each for each in self.totals if _worker_of(each) == worker]:
+            metric, labels = series
+            at = _WORKER_AT[metric]
+            nobody = (metric, (*labels[:at], FORGOTTEN, *labels[at + 1 :]))
+            left, had = self.totals.pop(series), self.totals.get(nobody) or Total()
+            self.totals[nobody] = Total(had.value + left.value)
+            self.changed.discard(series)
+            self.changed.add(nobody)
+            self.gone.add(series)
+
+    def is_full(self, events: Iterable[EventRow]) -> bool:
+        """Whether there is no room for the names of all workers in these events."""
+        return self.workers.too_many(_named(events)) > 0
 
     def rows(self) -> list[TotalRow]:
         """What has changed, as the ledger keeps it."""
@@ -111,6 +159,15 @@ class Tally:
             TotalRow(metric=metric, labels=labels, value=total.value, counts=total.counts)
             for (metric, labels), total in found
         ]
+
+    def _make_room(self, there: Collection[WorkerRow]) -> None:
+        """Forget a worker that is not in the ledger, or the one that has been gone for longest."""
+        known = self.workers.known - {OTHER}
+        unheard = sorted(known - {row.worker for row in there})
+        gone = [row for row in there if row.state in GONE and row.worker in known]
+        gone.sort(key=lambda row: (row.seen_at or 0.0, row.worker))
+        for worker in [*unheard, *(row.worker for row in gone)][:1]:
+            self.forget(worker)
 
     def _take_over(self, row: TotalRow) -> None:
         metric = BY_NAME.get(row.metric)
@@ -123,9 +180,18 @@ class Tally:
         for label, value in zip(metric.labels, row.labels, strict=True):
             if label == "model":
                 self.models.known.add(value)
-            elif label == "worker":
+            elif label == "worker" and value != FORGOTTEN:
                 self.workers.known.add(value)
         self.totals[row.metric, row.labels] = Total(row.value, row.counts)
+
+
+def _worker_of(series: Series) -> str | None:
+    metric, labels = series
+    return labels[_WORKER_AT[metric]] if metric in _WORKER_AT else None
+
+
+def _named(events: Iterable[EventRow]) -> set[str]:
+    return {event.subject for event in events if event.kind in counting.OF_WORKERS}
 
 
 def _after(before: Total, step: Increment) -> Total:

@@ -62,6 +62,9 @@ def evaluate(
     """
     judged = [rule for rule in rules if rule.builtin]
     memory = Memory.from_json(state)
+    if memory.judged_at is not None and memory.judged_at > now:
+        # A clock was set back: what was remembered was as long ago as it was.
+        memory = memory.moved(now - memory.judged_at)
     memory.history.note(snapshot, [rise for rule in judged for rise in rule.rises])
     sight = _sight(snapshot, memory.history, now)
     away = memory.judged_at is not None and now - memory.judged_at > LOOKBACK_S
@@ -72,7 +75,7 @@ def evaluate(
     for rule in judged:
         after |= _judge(rule, sight, before, links)
     ended = tuple(
-        replace(seen.alert, firing=False, since=seen.fired_at, ended=now)
+        replace(seen.alert, firing=False, since=seen.fired_at, ended=max(now, seen.fired_at))
         for key, seen in before.items()
         if key not in after and seen.fired_at is not None
     )

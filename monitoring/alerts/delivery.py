@@ -1,7 +1,8 @@
 """Delivers the outbox: each channel in order, at least once, until it is a day old.
 
-What was sent is noted after it was: who dies in between sends one message again. A channel that is
-away, or asks for time, is left alone for as long; the others do not wait for it.
+What is sent is taken in hand before, and noted after: who dies in between sends one message again,
+and what is on its way is not dropped for something newer. A channel that is away, or asks for time,
+is left alone for as long; the others do not wait for it.
 """
 
 from __future__ import annotations
@@ -18,13 +19,19 @@ from ledger.alert_channels import ChannelRow
 from monitoring.alerts.channels.channel import Channel
 from monitoring.alerts.channels.errors import ChannelBusy, ChannelError, MessageRefused
 from monitoring.alerts.grouping import MINUTE_S, next_message
-from monitoring.alerts.message import Message
+from monitoring.alerts.message import OF_STATE, Message
 
 logger = logging.getLogger(__name__)
 
 LEASE = "alerts"
+ROUND = "delivery"
+"""The name under which is kept when a run last began."""
+
 LEASE_S = 60.0
 """Longer than any one message takes, so that nobody else takes over in the midst of one."""
+
+CLOCK_STEP_S = 1.0
+"""What a clock is set back by that is worth a word."""
 
 AT_MOST = 20
 """How many messages one run sends on one channel."""
@@ -66,6 +73,9 @@ class Deliverer:
         with self._ledger.write() as tx:
             if not leases.take(tx, LEASE, self._holder, ttl_s=LEASE_S):
                 return 0
+            _follow_clock(tx)
+            # What did not arrive, or was on its way when somebody died.
+            alert_outbox.give_back(tx, alert_outbox.in_hand(tx), kinds=OF_STATE)
             self._tidy(tx)
         try:
             if not self._channels:
@@ -111,12 +121,17 @@ class Deliverer:
         return sent
 
     def _next(self, channel: Channel) -> Message | None:
+        """What is to be sent now, taken in hand; None if there is nothing."""
         with self._ledger.read() as tx:
-            waiting = alert_outbox.waiting(tx, channel.name)
-            if not waiting or _standing(tx, channel).next_at > tx.now:
+            waits = alert_outbox.waiting(tx, channel.name, limit=1)
+            if not waits or _standing(tx, channel).next_at > tx.now:
                 return None
-            delivered = alert_outbox.deliveries(tx, channel.name, after=tx.now - MINUTE_S)
-            return next_message(waiting, delivered, tx.now)
+        with self._ledger.write() as tx:
+            message = _due(tx, channel)
+            if message is not None:
+                ids = [item.id for item in message.items]
+                alert_outbox.take_in_hand(tx, ids, delivery=message.id)
+            return message
 
     def _note_success(self, channel: Channel, message: Message, rest_s: float) -> bool:
         """Note that a message went out; false if another process delivers by now."""
@@ -152,6 +167,23 @@ def try_run(deliverer: Deliverer) -> int:
     except LedgerError as error:
         logger.warning("this round of alerts was cut short: %s", error)
         return 0
+
+
+def _follow_clock(tx: Transaction) -> None:
+    """Have nothing wait longer because a clock was set back since the last run."""
+    before = alerts.noted_at(tx, ROUND)
+    if before is not None and before - tx.now > CLOCK_STEP_S:
+        logger.warning("the clock was set back by %.0f s", before - tx.now)
+        alert_channels.set_back(tx, before - tx.now)
+    alerts.note_state(tx, ROUND, None)
+
+
+def _due(tx: Transaction, channel: Channel) -> Message | None:
+    waiting = alert_outbox.waiting(tx, channel.name)
+    if not waiting or _standing(tx, channel).next_at > tx.now:
+        return None
+    delivered = alert_outbox.deliveries(tx, channel.name, after=tx.now - MINUTE_S)
+    return next_message(waiting, delivered, tx.now)
 
 
 def _unforeseen(channel: Channel, error: Exception) -> ChannelError:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from typing import Literal, Protocol
 
-from monitoring.alerts.series import ATOM, SCRAPED, Labels, Seen, Vector, number
+from monitoring.alerts.series import ATOM, SCRAPED, Labels, Limit, Seen, Vector, number
 
 
 class Expression(Protocol):
@@ -128,7 +128,7 @@ class Compare:
 
     of: Expression
     op: Literal[">", ">=", "<", "<=", "=="]
-    limit: float
+    limit: float | Limit
     told: bool = False
     rank: int = _COMPARISON
 
@@ -140,15 +140,17 @@ class Compare:
     def promql(self) -> str:
         """A comparison that filters, or one with `bool`."""
         op = f"{self.op} bool" if self.told else self.op
-        return f"{_inside(self.of, self.rank)} {op} {number(self.limit)}"
+        limit = self.limit.promql() if isinstance(self.limit, Limit) else number(self.limit)
+        return f"{_inside(self.of, self.rank)} {op} {limit}"
 
     def over(self, seen: Seen) -> Vector:
         """The values that pass, or how each compares."""
         holds = _COMPARISONS[self.op]
+        limit = self.limit.over(seen) if isinstance(self.limit, Limit) else self.limit
         found = self.of.over(seen).items()
         if self.told:
-            return {labels: float(holds(value, self.limit)) for labels, value in found}
-        return {labels: value for labels, value in found if holds(value, self.limit)}
+            return {labels: float(holds(value, limit)) for labels, value in found}
+        return {labels: value for labels, value in found if holds(value, limit)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

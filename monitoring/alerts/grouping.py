@@ -30,7 +30,8 @@ def next_message(
     """
     if not waiting:
         return None
-    recent = [at for at in delivered if now - at < MINUTE_S]
+    # What seems still to come was before a clock was set back.
+    recent = [at for at in delivered if 0 <= now - at < MINUTE_S]
     groups = _groups(waiting)
     if len(recent) + len(groups) <= PER_MINUTE:
         return _message(groups[0])

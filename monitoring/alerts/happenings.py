@@ -21,6 +21,9 @@ class Telling:
     label: str = "worker"
     details: tuple[str, ...] = ()
     """What of its details is told; nothing else ever is."""
+    runbook: str = ""
+    again_after_s: float = 0.0
+    """How long the same of the same subject is no news after it was told."""
 
 
 _TOLD_BY_OTHERS = frozenset({"heartbeat", "engine", "progress"})
@@ -76,6 +79,8 @@ TELLINGS: Mapping[str, Telling] = {
         summary="A GPU of {subject} reports a fault",
         severity=Severity.WARNING,
         details=("gpu", "xid"),
+        runbook="docs/runbooks.md#gpufault",
+        again_after_s=3600.0,
     ),
     "gpu_lost": Telling(
         name="GpuLost",
@@ -93,24 +98,33 @@ TELLINGS: Mapping[str, Telling] = {
 }
 
 
+APPLICATION_XIDS = frozenset({"13", "31", "43", "45", "68", "69"})
+"""Faults that a program on a GPU can cause by itself; a program that is started again is well.
+
+Source: NVIDIA, "Analyzing Xid Errors with the Xid Catalog", the immediate action.
+"""
+
+
 def news_of(event: EventRow) -> News | None:
     """Return what there is to tell of an event; None for one that is no news."""
     telling = TELLINGS.get(event.kind)
-    if telling is None or event.details.get("check") in _TOLD_BY_OTHERS:
+    if telling is None or str(event.details.get("check")) in _TOLD_BY_OTHERS:
         return None
     labels = {telling.label: event.subject}
     for name in telling.details:
         found = event.details.get(name)
         if isinstance(found, str | int | float) and not isinstance(found, bool):
             labels[name] = str(found)[:200]
+    of_program = event.kind == "xid" and str(event.details.get("xid")) in APPLICATION_XIDS
     alert = Alert(
         rule=telling.name,
         labels=labels,
-        severity=telling.severity,
+        severity=Severity.INFO if of_program else telling.severity,
         firing=True,
         since=event.at,
         value=1.0,
         summary=telling.summary.replace("{subject}", event.subject[:200]),
         description="",
+        runbook=telling.runbook,
     )
     return News(kind=Kind.EVENT, alert=alert)

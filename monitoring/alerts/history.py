@@ -83,6 +83,13 @@ class History:
                 samples.append((at, value))
         return samples
 
+    def moved(self, by: float) -> History:
+        """The same, with every moment so many seconds later."""
+        return History(
+            times=[at + by for at in self.times],
+            runs={key: [(at + by, value) for at, value in run] for key, run in self.runs.items()},
+        )
+
     def to_json(self) -> dict[str, Any]:
         """The same as plain JSON values."""
         return {

@@ -6,7 +6,7 @@ from monitoring.alerts.alert import Severity
 from monitoring.alerts.budget_rules import ENDED_BADLY, HOUR, MINUTE
 from monitoring.alerts.expressions import Age, Aggregate, Arithmetic, Combine, Compare, Expression
 from monitoring.alerts.rule import Board, Rule
-from monitoring.alerts.series import Rise, series
+from monitoring.alerts.series import Limit, Rise, series
 from monitoring.alerts.units import Unit
 
 
@@ -148,14 +148,14 @@ RULES = (
         expression=Compare(
             of=Age(of=by_model("max", series("canary_last_success_timestamp_seconds"))),
             op=">",
-            limit=300,
+            limit=Limit(rule="CanaryStale", unset=300),
         ),
         severity=Severity.PAGE,
         unit=Unit.DURATION,
         summary="No canary of {model} came back for {value}",
         description=(
-            "The last small job that goes through every part of the cluster for {model} was "
-            "answered {value} ago."
+            "Of the small jobs that go through every part of the cluster, none for {model} has "
+            "been answered for {value}."
         ),
         board=Board.OVERVIEW,
     ),

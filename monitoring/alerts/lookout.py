@@ -21,7 +21,8 @@ from monitoring.exporter import Counted, Exporter
 from monitoring.follower import Follower
 from monitoring.following import BEHIND
 from monitoring.metrics import BY_NAME, Kind
-from monitoring.tally import Series, Total
+from monitoring.series import at_rest
+from monitoring.tally import Series, Tally, Total
 
 logger = logging.getLogger(__name__)
 
@@ -43,20 +44,24 @@ class Lookout:
         broker_facts: Callable[[], BrokerFacts],
         models: Iterable[str] = (),
         canaries: bool = False,
+        limits: Mapping[str, float] | None = None,
         rules: Sequence[Rule] = BUILTIN,
     ) -> None:
         self._ledger = ledger
         self._notifier = notifier
         self._rules = rules
-        self._follower = Follower(ledger, holder=holder, models=models)
+        self._models = tuple(models)
+        self._follower = Follower(ledger, holder=holder, models=self._models)
         self._counted = Counted(totals={}, lag=0)
         self._exporter = Exporter(
             ledger,
             counted=lambda: self._counted,
             broker_facts=broker_facts,
-            models=models,
+            models=self._models,
+            channels=notifier.channel_names,
             version="",
             canaries=canaries,
+            limits=limits,
         )
 
     def look(self) -> int:
@@ -91,7 +96,7 @@ class Lookout:
             self._follower.release()
             return found
         with self._ledger.read() as tx:
-            return Counted(totals=_stored(tx), lag=0)
+            return Counted(totals=_stored(tx, self._models), lag=0)
 
     def _values(self) -> Mapping[Key, float]:
         """Every series but those of histograms, which no rule asks for."""
@@ -105,5 +110,7 @@ class Lookout:
         return found
 
 
-def _stored(tx: Transaction) -> Mapping[Series, Total]:
-    return {(row.metric, row.labels): Total(row.value, row.counts) for row in totals.read(tx)}
+def _stored(tx: Transaction, models: Iterable[str]) -> Mapping[Series, Total]:
+    """What another one has counted, with what it shows at 0: else no first failure is a rise."""
+    tally = Tally.of_rows(totals.read(tx), models=models)
+    return at_rest(models=tally.models.known, workers=tally.workers.known) | tally.totals

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from monitoring.alerts.alert import Alert, Severity
@@ -29,6 +29,26 @@ class Memory:
     judged_at: float | None = None
     watched: Mapping[str, Watched] = field(default_factory=dict)
     history: History = field(default_factory=History)
+
+    def moved(self, by: float) -> Memory:
+        """The same, with every moment so many seconds later."""
+
+        def then(at: float | None) -> float | None:
+            return None if at is None else at + by
+
+        return Memory(
+            judged_at=then(self.judged_at),
+            watched={
+                key: replace(
+                    seen,
+                    begun_at=seen.begun_at + by,
+                    fired_at=then(seen.fired_at),
+                    fading_at=then(seen.fading_at),
+                )
+                for key, seen in self.watched.items()
+            },
+            history=self.history.moved(by),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The same as plain JSON values."""

@@ -25,6 +25,9 @@ class Kind(StrEnum):
     TEST = "test"
 
 
+OF_STATE = (Kind.FIRING, Kind.REPEAT, Kind.RESOLVED)
+"""Of these only the newest about an alert is worth telling."""
+
 _HEADS = {
     Kind.FIRING: "Firing",
     Kind.RESOLVED: "Resolved",

@@ -19,15 +19,13 @@ from monitoring.alerts import stored
 from monitoring.alerts.alert import Alert, Severity
 from monitoring.alerts.channels.channel import Channel
 from monitoring.alerts.inhibitions import INHIBITIONS, inhibited
-from monitoring.alerts.message import Kind, urgency
+from monitoring.alerts.message import OF_STATE, Kind, urgency
 
 REPEAT_AFTER_S = 4 * 3600.0
 SILENT_S = 9 * 3600.0
 """Alertmanager tells of what fires every four hours; twice missed is no longer true."""
 
 _SOURCES = frozenset(rule.source for rule in INHIBITIONS)
-_SUPERSEDED = (Kind.FIRING, Kind.REPEAT, Kind.RESOLVED)
-"""Of these only the newest about an alert is worth telling."""
 
 
 class Source(StrEnum):
@@ -82,9 +80,11 @@ def settle(
         complete: whether everything was heard that fires: what is missing has ended.
         repeat_after_s: how long what fires is left alone after it was told.
     """
-    after = dict(known)
+    after = {key: _until(seen, now) for key, seen in known.items()}
     for alert in heard:
-        after[alert.key] = _heard(after.get(alert.key), alert, source, now)
+        # That something is over of which nobody has heard is nothing to remember.
+        if alert.firing or alert.key in after:
+            after[alert.key] = _heard(after.get(alert.key), alert, source, now)
     said = {alert.key for alert in heard} if complete else None
     after = {key: _over(seen, source, now, said) for key, seen in after.items()}
     firing = [seen.alert for seen in after.values() if seen.alert.firing]
@@ -114,6 +114,11 @@ class Notifier:
         self._channels = channels
         self._source = source
         self._repeat_after_s = repeat_after_s
+
+    @property
+    def channel_names(self) -> list[str]:
+        """Whom it tells."""
+        return [channel.name for channel in self._channels]
 
     def hear(self, heard: Sequence[Alert] = (), *, complete: bool = False) -> int:
         """Take what fires or has ended, and write down what is to be told; gives how much.
@@ -151,8 +156,8 @@ class Notifier:
 
 def tell(tx: Transaction, news: Sequence[News], channels: Sequence[Channel]) -> None:
     """Write news to the outbox of every channel that is told of their severity."""
-    stale = [alerts.fingerprint(one.alert.key) for one in news if one.kind in _SUPERSEDED]
-    alert_outbox.supersede(tx, stale, kinds=[str(kind) for kind in _SUPERSEDED])
+    stale = [alerts.fingerprint(one.alert.key) for one in news if one.kind in OF_STATE]
+    alert_outbox.supersede(tx, stale, kinds=OF_STATE)
     alert_outbox.add(
         tx,
         [
@@ -167,6 +172,12 @@ def tell(tx: Transaction, news: Sequence[News], channels: Sequence[Channel]) -> 
             if urgency(one.alert.severity) >= urgency(channel.minimum)
         ],
     )
+
+
+def _until(seen: Known, now: float) -> Known:
+    """The same, with nothing yet to come: a clock may have been set back."""
+    told_at = None if seen.told_at is None else min(seen.told_at, now)
+    return replace(seen, heard_at=min(seen.heard_at, now), told_at=told_at)
 
 
 def _heard(seen: Known | None, alert: Alert, source: Source, now: float) -> Known:
@@ -188,7 +199,8 @@ def _over(seen: Known, source: Source, now: float, said: set[str] | None) -> Kno
     silent = source is Source.PROMETHEUS and now - seen.heard_at > SILENT_S
     if not seen.alert.firing or not (missing or silent or seen.source != source):
         return seen
-    return replace(seen, alert=replace(seen.alert, firing=False, ended=now))
+    ended = max(now, seen.alert.since)
+    return replace(seen, alert=replace(seen.alert, firing=False, ended=ended))
 
 
 def _kind(seen: Known, quieting: Sequence[Alert], now: float, repeat_after_s: float) -> Kind | None:

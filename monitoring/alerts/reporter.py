@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ledger import Ledger, Transaction, bookmarks, events
+from ledger import Ledger, Transaction, alert_fates, alerts, bookmarks, events
 from monitoring.alerts.channels.channel import Channel
-from monitoring.alerts.happenings import news_of
-from monitoring.alerts.notifier import tell
+from monitoring.alerts.happenings import TELLINGS, news_of
+from monitoring.alerts.notifier import News, tell
 
 BOOKMARK = "alerts.events"
 BATCH = 500
@@ -45,6 +45,14 @@ def _report(tx: Transaction, channels: Sequence[Channel], news_s: float) -> int:
     found = events.after(tx, position, BATCH)
     if not found or not bookmarks.move(tx, BOOKMARK, expected=position, to=found[-1].id):
         return 0
-    told = [news_of(event) for event in found if event.at > tx.now - news_s]
-    tell(tx, [one for one in told if one is not None], channels)
+    for event in found:
+        news = news_of(event) if event.at > tx.now - news_s else None
+        if news is not None and not _said(tx, event.kind, news):
+            tell(tx, [news], channels)
     return len(found)
+
+
+def _said(tx: Transaction, kind: str, news: News) -> bool:
+    again_after_s = TELLINGS[kind].again_after_s
+    fingerprint = alerts.fingerprint(news.alert.key)
+    return again_after_s > 0 and alert_fates.is_told(tx, fingerprint, after=tx.now - again_after_s)

@@ -140,6 +140,26 @@ class Rise:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """A limit that a setting moves: what the exporter tells of it, or `unset` if it tells none."""
+
+    rule: str
+    unset: float
+
+    def promql(self) -> str:
+        """A scalar."""
+        return f"scalar(max({self._told.promql()}) or vector({number(self.unset)}))"
+
+    def over(self, seen: Seen) -> float:
+        """What it is at the moment."""
+        return max(self._told.over(seen).values(), default=self.unset)
+
+    @property
+    def _told(self) -> Series:
+        return series("alert_limit_seconds", rule=self.rule)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Absent:
     """1 if there is no such series."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from monitoring.alerts.alert import Severity
 from monitoring.alerts.budget_rules import MINUTE
 from monitoring.alerts.expressions import Age, Aggregate, Arithmetic, Combine, Compare
@@ -10,11 +12,27 @@ from monitoring.alerts.series import Absent, Always, Rise, Series, foreign, seri
 from monitoring.alerts.units import Unit
 
 
-def _lost(by: str, of: Series) -> Compare:
-    rise = Rise(of=of, window_s=5 * MINUTE)
+def _lost(by: str, of: Series, *, window_s: int) -> Compare:
+    rise = Rise(of=of, window_s=window_s)
     return Compare(of=Aggregate(how="sum", by=(by,), of=rise), op=">", limit=0)
 
 
+def _by_channel(how: Literal["sum", "max"], name: str) -> Aggregate:
+    return Aggregate(how=how, by=("channel",), of=series(name))
+
+
+# What waits is tried once a minute at least, unless the channel itself asks for more time. That it
+# was tried says little: what is replaced by something newer, or refused thrice, waits no longer.
+_NOBODY_TAKES = Combine(
+    left=Compare(of=_by_channel("sum", "alert_outbox_length"), op=">", limit=0),
+    op="unless",
+    on=("channel",),
+    right=Compare(
+        of=Age(of=_by_channel("max", "alert_last_delivery_timestamp_seconds")),
+        op="<=",
+        limit=MINUTE,
+    ),
+)
 _OLDEST_UNSEALED = Compare(of=series("receipts_oldest_unsealed_timestamp_seconds"), op=">", limit=0)
 
 RULES = (
@@ -105,15 +123,25 @@ RULES = (
     Rule(
         name="AlertDeliveryFailing",
         expression=Combine(
-            left=_lost("channel", series("alerts_sent_total", outcome="failed")),
+            left=Combine(
+                left=_NOBODY_TAKES,
+                op="or",
+                right=_lost(
+                    "channel", series("alerts_sent_total", outcome="failed"), window_s=15 * MINUTE
+                ),
+            ),
             op="or",
-            right=_lost("integration", foreign("alertmanager_notifications_failed_total")),
+            # It tries again at every interval of a group. One lost post is over before it counts.
+            right=_lost(
+                "integration", foreign("alertmanager_notifications_failed_total"), window_s=90
+            ),
         ),
-        for_s=5 * MINUTE,
+        for_s=2 * MINUTE,
         severity=Severity.TICKET,
-        summary="{value} messages to people were lost",
+        summary="{value} messages to people do not get through",
         description=(
-            "{value} messages of the last 5 minutes could not be delivered and were given up."
+            "{value} messages wait for a channel that has taken none for 2 minutes, or were given "
+            "up; the label says by whom."
         ),
     ),
     Rule(
@@ -136,7 +164,7 @@ RULES = (
         expression=Combine(
             left=Absent(of=series("jobs_total")),
             op="or",
-            right=Absent(of=series("worker_last_heartbeat_timestamp_seconds")),
+            right=Absent(of=series("worker_info")),
         ),
         for_s=5 * MINUTE,
         severity=Severity.PAGE,

@@ -6,7 +6,7 @@ from monitoring.alerts.alert import Severity
 from monitoring.alerts.budget_rules import MINUTE
 from monitoring.alerts.expressions import Age, Aggregate, Arithmetic, Combine, Compare, Expression
 from monitoring.alerts.rule import Board, Rule
-from monitoring.alerts.series import series
+from monitoring.alerts.series import Limit, series
 from monitoring.alerts.units import Unit
 
 
@@ -19,7 +19,7 @@ _HEARD = _by_worker(series("worker_last_heartbeat_timestamp_seconds"))
 RULES = (
     Rule(
         name="WorkerStale",
-        expression=Compare(of=Age(of=_HEARD), op=">", limit=60),
+        expression=Compare(of=Age(of=_HEARD), op=">", limit=Limit(rule="WorkerStale", unset=60)),
         severity=Severity.PAGE,
         unit=Unit.DURATION,
         summary="{worker} has been silent for {value}",
@@ -69,22 +69,6 @@ RULES = (
         unit=Unit.CELSIUS,
         summary="GPU {gpu} of {worker} is at {value}",
         description="GPU {gpu} of {worker} is at {value}; above 85 °C it slows down and ages.",
-        board=Board.GPU,
-    ),
-    Rule(
-        name="GpuFault",
-        # The count itself, for the series of a fault begins with its first one and so never rises.
-        expression=Compare(
-            of=Aggregate(how="max", by=("gpu", "worker", "xid"), of=series("gpu_xid_errors_total")),
-            op=">",
-            limit=0,
-        ),
-        severity=Severity.WARNING,
-        summary="GPU {gpu} of {worker} reported Xid {xid}",
-        description=(
-            "The driver has reported Xid {xid} for GPU {gpu} of {worker} {value} times since the "
-            "worker started."
-        ),
         board=Board.GPU,
     ),
     Rule(

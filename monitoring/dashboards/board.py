@@ -55,7 +55,8 @@ class Panel:
     """One picture. `width` is in twenty-fourths of a row.
 
     `steps` are a colour by the value it begins at; what is below the first is green. `top` ends the
-    scale.
+    scale. A panel that is asked `at_once` has no line behind its number: what it asks is too much
+    to be asked for every moment of the time shown.
     """
 
     title: str
@@ -68,6 +69,7 @@ class Panel:
     steps: Mapping[float, str] = field(default_factory=dict)
     stacked: bool = False
     top: float | None = None
+    at_once: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

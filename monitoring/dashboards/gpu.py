@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from monitoring.dashboards.board import Board, Panel, Query, Unit, Variable
-from monitoring.dashboards.promql import grown, least, most, or_zero, rate
+from monitoring.dashboards.promql import age, grown, least, most, or_zero, rate, risen
 
 _CARD = "{{worker}} GPU {{gpu}}"
 
@@ -50,7 +50,7 @@ BOARD = Board(
             title="Energy",
             description="Drawn in the time shown.",
             unit=Unit.JOULES,
-            queries=(Query(expr=grown("gpu_energy_joules_total", "worker", "gpu"), legend=_CARD),),
+            queries=(Query(expr=risen("gpu_energy_joules_total", "worker", "gpu"), legend=_CARD),),
         ),
         Panel(
             title="Slowed down",
@@ -82,8 +82,21 @@ BOARD = Board(
             steps={1: "orange"},
             queries=(
                 Query(
-                    expr=or_zero(grown("gpu_ecc_errors_total", "worker", "gpu", "kind")),
+                    expr=or_zero(risen("gpu_ecc_errors_total", "worker", "gpu", "kind")),
                     legend=f"{_CARD}, {{{{kind}}}}",
+                ),
+            ),
+        ),
+        Panel(
+            title="Last read",
+            description="How long ago a worker looked at its cards and its machine. Where a driver "
+            "or a disk hangs this grows, and the other figures end after three heartbeats.",
+            unit=Unit.SECONDS,
+            steps={90: "red"},
+            queries=(
+                Query(
+                    expr=age("machine_last_read_timestamp_seconds", "worker"),
+                    legend="{{worker}}",
                 ),
             ),
         ),

@@ -133,7 +133,8 @@ def _options(panel: Panel) -> dict[str, Any]:
     match panel.kind:
         case Kind.NUMBER:
             last = {"calcs": ["lastNotNull"], "fields": "", "values": False}
-            return {"reduceOptions": last, "colorMode": "value", "graphMode": "area"}
+            graph = "none" if panel.at_once else "area"
+            return {"reduceOptions": last, "colorMode": "value", "graphMode": graph}
         case Kind.LINES:
             return {
                 "legend": {"displayMode": "list", "placement": "bottom"},
@@ -146,14 +147,14 @@ def _options(panel: Panel) -> dict[str, Any]:
 
 
 def _target(panel: Panel, query: Query, ref: str) -> dict[str, Any]:
-    at_once = panel.kind in (Kind.TABLE, Kind.NUMBER)
+    at_once = panel.at_once or panel.kind is Kind.TABLE
     target: dict[str, Any] = {
         "refId": ref,
         "datasource": DATA_SOURCE,
         "expr": query.expr,
         "legendFormat": query.legend or "__auto",
-        "instant": at_once and panel.kind is Kind.TABLE,
-        "range": panel.kind is not Kind.TABLE,
+        "instant": at_once,
+        "range": not at_once,
     }
     if panel.kind is Kind.HEATMAP:
         target["format"] = "heatmap"

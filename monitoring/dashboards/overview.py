@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from monitoring.dashboards.board import Board, Kind, Panel, Query, Unit, Variable
-from monitoring.dashboards.promql import age, grown, most, or_zero, quantile, rate, series, total
+from monitoring.dashboards.promql import (
+    age,
+    grown,
+    most,
+    or_zero,
+    quantile,
+    rate,
+    risen,
+    series,
+    total,
+)
 
 FAILED = "failed|dead|expired"
 COUNTED = "succeeded|failed|dead|expired"
@@ -44,11 +54,12 @@ BOARD = Board(
             kind=Kind.NUMBER,
             width=4,
             height=4,
+            at_once=True,
             queries=(
                 Query(
                     expr="1 - "
-                    f"({grown('jobs_total', during='30d', status=FAILED)}"
-                    f" / ({grown('jobs_total', during='30d', status=COUNTED)} > 0)"
+                    f"({risen('jobs_total', during='30d', status=FAILED)}"
+                    f" / ({risen('jobs_total', during='30d', status=COUNTED)} > 0)"
                     f" or vector(0)) / {_BUDGET}"
                 ),
             ),
@@ -99,8 +110,8 @@ BOARD = Board(
             queries=(
                 Query(
                     expr=or_zero(
-                        f"{rate('jobs_total', status=FAILED)}"
-                        f" / ({rate('jobs_total', status=COUNTED)} > 0)"
+                        f"{grown('jobs_total', during='$__rate_interval', status=FAILED)}"
+                        f" / ({grown('jobs_total', during='$__rate_interval', status=COUNTED)} > 0)"
                     ),
                     legend="failing",
                 ),
@@ -150,6 +161,14 @@ BOARD = Board(
                     legend="{{model}}",
                 ),
             ),
+        ),
+        Panel(
+            title="Limits that follow settings",
+            description="After how many seconds a worker is silent, or a canary overdue.",
+            unit=Unit.SECONDS,
+            kind=Kind.NUMBER,
+            width=4,
+            queries=(Query(expr=most("alert_limit_seconds", "rule"), legend="{{rule}}"),),
         ),
         Panel(
             title="Firing alerts",

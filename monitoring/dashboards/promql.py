@@ -5,9 +5,11 @@ Source: the Prometheus documentation, "Histograms and summaries" and "Metric typ
 
 from __future__ import annotations
 
-from monitoring.metrics import Kind, Metric, metric
+from monitoring.metrics import FORGOTTEN, Kind, Metric, Source, metric
 
 NARROWED = ("model", "worker")
+_ALWAYS_THERE = "exporter_lag_changes"
+"""A metric that every scrape of an exporter has."""
 
 
 def series(name: str, **where: str) -> str:
@@ -42,7 +44,29 @@ def rate(name: str, *by: str, **where: str) -> str:
 
 
 def grown(name: str, *by: str, during: str = "$__range", **where: str) -> str:
-    """By how much a counter grew."""
+    """By how much a counter grew, with what its series were born with.
+
+    `increase` sees only what comes after a series' first sample, and many a series is born with its
+    first fault. One is born if it was not there at the beginning, and if its exporter was scraped
+    before it: of one that is only seen for the first time nobody knows when it grew.
+    """
+    found, chosen = _of(name, Kind.COUNTER), series(name, **where)
+    there = f"max by (job, instance) (count_over_time({series(_ALWAYS_THERE)}[{during}]))"
+    born = (
+        f"min_over_time({chosen}[{during}])"
+        f" and (count_over_time({chosen}[{during}]) < on (job, instance) group_left () {there})"
+        f" unless {chosen} offset {during}"
+    )
+    # With a label of its own, or a series that was born and grew since would count once only.
+    told = f'label_replace({born}, "born", "yes", "", "")'
+    return _over("sum", found, f"increase({chosen}[{during}]) or {told}", by)
+
+
+def risen(name: str, *by: str, during: str = "$__range", **where: str) -> str:
+    """By how much a counter grew, without what its series were born with.
+
+    For one that counted before it had a series, and for times so long that `grown` costs too much.
+    """
     found = _of(name, Kind.COUNTER)
     return _over("sum", found, f"increase({series(name, **where)}[{during}])", by)
 
@@ -99,9 +123,11 @@ def _matchers(found: Metric, where: dict[str, str]) -> str:
     told = {**narrowed, **where}
     if unknown := set(told) - set(found.labels):
         raise KeyError(f"{found.name} has no label {', '.join(sorted(unknown))}")
-    if not told:
-        return ""
-    return "{" + ", ".join(f'{label}=~"{value}"' for label, value in told.items()) + "}"
+    asked = [f'{label}=~"{value}"' for label, value in told.items()]
+    if found.source is Source.EVENTS and "worker" in found.labels:
+        # What comes together there was counted before, and did not happen now.
+        asked.append(f'worker!="{FORGOTTEN}"')
+    return f"{{{', '.join(asked)}}}" if asked else ""
 
 
 def _over(how: str, found: Metric, expr: str, by: tuple[str, ...]) -> str:

@@ -10,7 +10,6 @@ from monitoring.dashboards.promql import (
     most,
     or_zero,
     quantile,
-    rate,
     series,
     total,
 )
@@ -30,7 +29,7 @@ BOARD = Board(
         ),
         Panel(
             title="Last heard of",
-            description="After 60 s a worker is stale.",
+            description="After 60 s, or `timing.stale_s`, a worker is stale.",
             unit=Unit.SECONDS,
             steps={60: "red"},
             queries=(
@@ -163,14 +162,11 @@ BOARD = Board(
         ),
         Panel(
             title="Errors in the logs",
-            description="Lines of level error, a minute.",
-            unit=Unit.PER_MINUTE,
+            description="Lines of level error, in the time shown.",
+            unit=Unit.COUNT,
             steps={1: "orange"},
             queries=(
-                Query(
-                    expr=or_zero(f"60 * {rate('logged_errors_total', 'worker')}"),
-                    legend="{{worker}}",
-                ),
+                Query(expr=or_zero(grown("logged_errors_total", "worker")), legend="{{worker}}"),
             ),
         ),
         Panel(

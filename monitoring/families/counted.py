@@ -15,12 +15,14 @@ _COUNTED = tuple(each for each in METRICS if each.source in (Source.MOVES, Sourc
 def families(totals: Mapping[Series, Total], *, canaries: bool) -> list[Family]:
     """The families whose source is the ledger's moves or its events.
 
-    Without `canaries` it is not told when the last was answered: it would seem overdue for ever.
+    Where no canaries are sent, to a model or at all (`canaries`), it is not told when the last was
+    answered: it would seem overdue for ever.
     """
     values: dict[str, dict[Labels, float]] = {each.name: {} for each in _COUNTED}
     counts: dict[str, dict[Labels, tuple[int, ...]]] = {each.name: {} for each in _COUNTED}
     for (name, labels), total in totals.items():
-        if name in values and (canaries or name != LAST_CANARY):
+        sent = name != LAST_CANARY or (canaries and total.value > 0)
+        if name in values and sent:
             values[name][labels] = total.value
             counts[name][labels] = total.counts
     return [

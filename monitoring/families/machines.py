@@ -9,11 +9,8 @@ from monitoring.families.workers import WorkerNow
 from monitoring.heartbeat import Reading
 from monitoring.metrics import OTHER
 
-XIDS = frozenset(
-    str(code)
-    for code in (13, 31, 43, 45, 48, 61, 62, 63, 64, 68, 69, 74, 79, 92, 94, 95, 119, 120, 140, 143)
-)
-"""The faults that have a series of their own; the others share one."""
+XIDS = tuple(str(code) for code in (13, 31, 43, 45, 48, 63, 64, 74, 79, 94, 95, 119, 140))
+"""The faults that have a series of their own; the others share one, and their events tell them."""
 
 THROTTLE_REASONS = ("thermal", "power", "hw")
 ECC_KINDS = ("corrected", "uncorrected")
@@ -43,6 +40,7 @@ def families(workers: Sequence[WorkerNow]) -> list[Family]:
         family("gpu_xid_errors_total", _faults(known)),
         family("gpu_throttle_seconds_total", _split(known, "throttle_seconds", THROTTLE_REASONS)),
         family("gpu_ecc_errors_total", _split(known, "ecc_errors", ECC_KINDS)),
+        family("machine_last_read_timestamp_seconds", _looked_at(current)),
         *(family(f"host_{fact}", _host(current, fact)) for fact in _HOST),
     ]
 
@@ -63,11 +61,10 @@ def _faults(workers: Iterable[WorkerNow]) -> dict[Labels, float]:
     for labels, reading in _all(workers):
         if reading.xid is None:
             continue
-        # So that a GPU without a fault has a series, and its first fault is a rise.
-        counted[*labels, OTHER] = 0.0
+        # All of them, so that a first fault is a rise, also the first after a restart.
+        counted |= {(*labels, xid): 0.0 for xid in (*XIDS, OTHER)}
         for xid, times in reading.xid.items():
-            shown = xid if xid in XIDS else OTHER
-            counted[*labels, shown] = counted.get((*labels, shown), 0.0) + times
+            counted[*labels, xid if xid in XIDS else OTHER] += times
     return counted
 
 
@@ -78,6 +75,15 @@ def _split(workers: Iterable[WorkerNow], fact: str, kinds: Sequence[str]) -> dic
         if amounts is not None:
             counted |= {(*labels, kind): float(amounts.get(kind, 0)) for kind in kinds}
     return counted
+
+
+def _looked_at(workers: Iterable[WorkerNow]) -> dict[Labels, float]:
+    """By the ledger's clock, as a heartbeat's own time is."""
+    return {
+        (worker.name,): worker.seen_at - worker.beat.machine_age_s
+        for worker in workers
+        if worker.seen_at is not None and worker.beat.machine_age_s is not None
+    }
 
 
 def _host(workers: Iterable[WorkerNow], fact: str) -> dict[Labels, float]:

@@ -36,8 +36,8 @@ ALERT_KINDS = ("firing", "resolved", "repeat", "event", "test")
 ALERT_OUTCOMES = ("ok", "retried", "failed", "suppressed")
 
 
-def families(figures: Figures, models: Iterable[str]) -> list[Family]:
-    """The families whose source is the ledger; each of `models` has its series."""
+def families(figures: Figures, models: Iterable[str], channels: Iterable[str] = ()) -> list[Family]:
+    """The families whose source is the ledger; each of `models` and `channels` has its series."""
     return [
         family("oldest_queued_job_age_seconds", _ages(figures, figures.oldest_queued, models)),
         family("oldest_running_job_age_seconds", _ages(figures, figures.oldest_running, models)),
@@ -51,7 +51,7 @@ def families(figures: Figures, models: Iterable[str]) -> list[Family]:
         single("artifact_uploads_pending", figures.pending_uploads),
         family("review_items", {("open",): float(figures.open_reviews)}),
         single("review_oldest_open_age_seconds", _age(figures, figures.oldest_open_review)),
-        *_of_alerts(figures),
+        *_of_alerts(figures, channels),
     ]
 
 
@@ -63,8 +63,8 @@ def _of_quarantine(figures: Figures) -> dict[Labels, float]:
     return counted
 
 
-def _of_alerts(figures: Figures) -> list[Family]:
-    channels = figures.alerts_delivered.keys() | figures.alerts_waiting.keys()
+def _of_alerts(figures: Figures, configured: Iterable[str]) -> list[Family]:
+    channels = {*configured, *figures.alerts_delivered, *figures.alerts_waiting}
     sent: dict[Labels, float] = {
         (channel, kind, outcome): 0.0
         for channel in sorted(channels)

@@ -1,15 +1,15 @@
 """What the workers say of themselves and of their engines.
 
 One that has stopped, or was forgotten, has no series. One that is stale or has failed keeps what is
-still true: what it is, when it was heard of, that its engine is down, and its counters.
+still true: what it is, that its engine is down, its counters, and a stale one when it was heard of.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ledger.workers import STOPPED
+from ledger.workers import FAILED, STOPPED
 from monitoring.families.family import Family, Labels, family
 from monitoring.heartbeat import Heartbeat
 from monitoring.metrics import WORKER_STATES
@@ -44,13 +44,21 @@ class WorkerNow:
         return self.state != STOPPED
 
     @property
+    def awaited(self) -> bool:
+        """Whether a heartbeat of it is due; what has failed has said so, and sends none."""
+        return self.known and self.state != FAILED
+
+    @property
     def current(self) -> bool:
         """Whether what it said last still holds."""
         return self.state not in GONE
 
 
-def families(workers: Sequence[WorkerNow]) -> list[Family]:
-    """The families of `monitoring.metrics.WORKERS` that come from heartbeats."""
+def families(workers: Sequence[WorkerNow], errors: Mapping[str, int] | None = None) -> list[Family]:
+    """The families of `monitoring.metrics.WORKERS` that come from heartbeats.
+
+    `errors` are the lines of level error of processes that send none, by their names.
+    """
     known = [worker for worker in workers if worker.known]
     current = [worker for worker in known if worker.current]
     with_engine = [worker for worker in current if worker.beat.model is not None]
@@ -59,7 +67,7 @@ def families(workers: Sequence[WorkerNow]) -> list[Family]:
         family("workers", _by_state(workers)),
         family(
             "worker_last_heartbeat_timestamp_seconds",
-            _told(((worker.name,), worker.seen_at) for worker in known),
+            _told(((worker.name,), worker.seen_at) for worker in known if worker.awaited),
         ),
         family("worker_slots", _of(current, "places")),
         family(
@@ -68,7 +76,8 @@ def families(workers: Sequence[WorkerNow]) -> list[Family]:
         ),
         family(
             "logged_errors_total",
-            _told(((worker.name,), worker.beat.logged_errors) for worker in known),
+            {(name,): float(count) for name, count in (errors or {}).items()}
+            | _told(((worker.name,), worker.beat.logged_errors) for worker in known),
         ),
         family("engine_up", _engines_up(known)),
         family("engine_requests_running", _of(with_engine, "in_flight")),

@@ -3,6 +3,9 @@
 Every series of a counter grows by one in each step, every series of a gauge stands still at a value
 of its own metric, and every histogram takes one observation a step, in the middle of its third
 bucket. Labels have the values of `VALUES`.
+
+Beside them each counter has series whose model, worker or channel is `LATE`, which are born with 1
+at `BORN` and stay so, and others with `OLD`, which are 1000 from the beginning to the end.
 """
 
 from __future__ import annotations
@@ -16,6 +19,9 @@ STEP_S = 30
 STEPS = 240
 START = 1_700_000_000 - 1_700_000_000 % STEP_S
 END = START + STEP_S * STEPS
+BORN = END - STEP_S * 60
+LATE, OLD = "late", "old"
+NAMED = ("model", "worker", "channel")
 
 VALUES = {
     "model": ("a", "b"),
@@ -53,6 +59,17 @@ def combinations(metric: Metric) -> list[dict[str, str]]:
     return [dict(zip(metric.labels, one, strict=True)) for one in itertools.product(*values)]
 
 
+def renamed(metric: Metric, name: str) -> list[dict[str, str]]:
+    """The label values of the series that are named so; none where nothing can be."""
+    if not set(NAMED) & set(metric.labels):
+        return []
+    found = [
+        {label: name if label in NAMED else value for label, value in labels.items()}
+        for labels in combinations(metric)
+    ]
+    return [labels for place, labels in enumerate(found) if labels not in found[:place]]
+
+
 def middle(metric: Metric) -> float:
     """What every observation of a histogram is."""
     return (metric.buckets[OBSERVED - 1] + metric.buckets[OBSERVED]) / 2
@@ -65,6 +82,15 @@ def lines() -> Iterator[str]:
         yield f"# TYPE {family} {metric.kind}\n"
         for labels in combinations(metric):
             yield from _series(metric, labels)
+        if metric.kind is Kind.COUNTER:
+            for labels in renamed(metric, LATE):
+                yield from (
+                    _line(metric.name, labels, 1, at) for at in range(BORN, END + 1, STEP_S)
+                )
+            for labels in renamed(metric, OLD):
+                yield from (
+                    _line(metric.name, labels, 1000, at) for at in range(START, END + 1, STEP_S)
+                )
     yield "# EOF\n"
 
 

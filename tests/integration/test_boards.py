@@ -12,7 +12,17 @@ import pytest
 from monitoring.dashboards import BOARDS
 from monitoring.metrics import metric
 from tests import prometheus
-from tests.integration.known_series import END, LEVEL, OBSERVED, STEP_S, lines, middle
+from tests.integration.known_series import (
+    BORN,
+    END,
+    LATE,
+    LEVEL,
+    OBSERVED,
+    OLD,
+    STEP_S,
+    lines,
+    middle,
+)
 from tests.prometheus import Prometheus
 
 RANGE_S, RATE_S = 3600, 240
@@ -52,6 +62,7 @@ EXPECTED: dict[str, dict[str, float | tuple[float, ...]]] = {
         "Last canary answered": LEVEL,
         "Firing alerts": 0,
         "Cost an hour": 2 * LEVEL,
+        "Limits that follow settings": LEVEL,
         "Exporter's arrears": LEVEL,
     },
     "honeyflow-jobs": {
@@ -92,7 +103,7 @@ EXPECTED: dict[str, dict[str, float | tuple[float, ...]]] = {
         "Starts that failed": 2 * GROWN,
         "Found unwell": 2 * GROWN,
         "Silent for too long": GROWN,
-        "Errors in the logs": 60 * A_STEP,
+        "Errors in the logs": GROWN,
         "Versions": LEVEL,
     },
     "honeyflow-gpu": {
@@ -104,6 +115,7 @@ EXPECTED: dict[str, dict[str, float | tuple[float, ...]]] = {
         "Slowed down": A_STEP,
         "Faults reported by the driver": GROWN,
         "Memory errors": GROWN,
+        "Last read": LEVEL,
         "Memory left on the machine": LEVEL,
         "Memory of the machine": LEVEL,
         "Room on the data disk": 10,
@@ -140,17 +152,42 @@ EXPECTED: dict[str, dict[str, float | tuple[float, ...]]] = {
         "Last message delivered": LEVEL,
     },
 }
+CHANNELS = (None, "x", "y")
+# What each panel of grown counters must give of series that were born with 1: faults among them.
+BORN_WITH = {
+    "honeyflow-overview": {
+        "Jobs answered": 1,
+        "Jobs that failed": 3,
+        "Share of jobs that fail": 0.75,
+    },
+    "honeyflow-workers": {
+        "Starts": 1,
+        "Starts that failed": 1,
+        "Found unwell": 1,
+        "Silent for too long": 1,
+        "Errors in the logs": 1,
+    },
+    "honeyflow-gpu": {"Faults reported by the driver": 1},
+    "honeyflow-receipts": {"Messages to people": 2},
+}
+# Their series are there from the first scrape on, or have no name that could come later.
+NEVER_BORN = {
+    "Put in order by the reconciler",
+    "Quarantined",
+    "Batches sealed",
+    "Signatures of witnesses",
+}
 PANELS = [(board, panel) for board in BOARDS for panel in board.panels]
 IDS = [f"{board.uid}-{panel.title}" for board, panel in PANELS]
 
 
-def filled_in(expr: str) -> str:
-    """An expression as Grafana sends it, with everything chosen."""
+def filled_in(expr: str, *, chosen: str = ".*", range_s: int = RANGE_S) -> str:
+    """An expression as Grafana sends it, with these models and workers chosen."""
     known = {
         "__rate_interval": f"{RATE_S}s",
-        "__range": f"{RANGE_S}s",
-        "model": ".*",
-        "worker": ".*",
+        "__range": f"{range_s}s",
+        "model": chosen,
+        "worker": chosen,
     }
     return re.sub(r"\$(\w+)", lambda found: known[found[1]], expr)
 
@@ -179,8 +216,8 @@ def test_a_panel_shows_what_is_known(asked: Prometheus, board: Any, panel: Any) 
     values = expected if isinstance(expected, tuple) else (expected,)
     assert len(values) == len(panel.queries)
     for query, value in zip(panel.queries, values, strict=True):
-        expr = filled_in(query.expr)
-        found = asked.now(expr, END)
+        expr = filled_in(query.expr, chosen="a|b|w1|w2")
+        found = [one for one in asked.now(expr, END) if one["metric"].get("channel") in CHANNELS]
         assert found, expr
         for series in found:
             if le := series["metric"].get("le"):
@@ -189,5 +226,42 @@ def test_a_panel_shows_what_is_known(asked: Prometheus, board: Any, panel: Any) 
                 continue
             assert pytest.approx(value, rel=0.01) == float(series["value"][1]), series
         for series in asked.over(expr, END - 600, END, STEP_S):
+            if series["metric"].get("channel") == LATE:
+                continue
             assert 21 == len(series["values"])
             assert not any(math.isnan(float(value)) for _, value in series["values"])
+
+
+def test_every_panel_of_what_has_grown_is_expected_to_see_a_birth() -> None:
+    """Or its series cannot be born."""
+    grown = {panel.title for _, panel in PANELS if "label_replace(" in panel.queries[0].expr}
+    assert grown == {title for panels in BORN_WITH.values() for title in panels} | NEVER_BORN
+
+
+@pytest.mark.parametrize(
+    ("uid", "title"), [(uid, title) for uid, panels in BORN_WITH.items() for title in panels]
+)
+def test_a_panel_counts_the_fault_that_a_series_is_born_with(
+    asked: Prometheus, uid: str, title: str
+) -> None:
+    """Soon after it and as long as it is in the time shown; nothing before it, nothing later."""
+    (query,) = next(p.queries for board, p in PANELS if (board.uid, p.title) == (uid, title))
+
+    def shown(at: float, chosen: str = LATE, range_s: int = RANGE_S) -> set[float]:
+        found = asked.now(filled_in(query.expr, chosen=chosen, range_s=range_s), at)
+        return {
+            round(float(one["value"][1]), 9)
+            for one in found
+            if one["metric"].get("channel") in (None, chosen)
+        }
+
+    whole = {BORN_WITH[uid][title]}
+    assert whole == shown(BORN)
+    assert whole == shown(BORN + STEP_S)
+    assert shown(BORN - STEP_S) <= {0.0}
+    assert shown(END, range_s=600) <= {0.0}
+    if "$__range" in query.expr:
+        assert whole == shown(END)
+        # Longer than anything is known.
+        assert whole == shown(END, range_s=6 * 3600)
+        assert {0.0} == shown(END, chosen=OLD, range_s=6 * 3600)

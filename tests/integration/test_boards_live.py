@@ -113,3 +113,17 @@ def test_every_panel_shows_a_running_cluster(place: Cluster) -> None:
                 found = asked.now(filled_in(query.expr))
                 assert found, panel.title
                 assert {0.0} == {float(one["value"][1]) for one in found}, panel.title
+
+        def shown(title: str) -> dict[str, float]:
+            (panel,) = (one for board in BOARDS for one in board.panels if one.title == title)
+            found = asked.now(filled_in(panel.queries[0].expr))
+            return {"".join(one["metric"].values()): float(one["value"][1]) for one in found}
+
+        # Series that are born with what they tell of: nobody has failed like this before.
+        place.script({"load": {"fails": "start", "message": "no such weights"}})
+        assert 1 == place.start_worker(name="broken", ready=False).wait_exit()
+        wait_for(
+            lambda: shown("Starts that failed").get("ENGINE_START_FAILED") == 1,
+            20,
+            lambda: repr(shown("Starts that failed")),
+        )

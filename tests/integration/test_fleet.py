@@ -277,6 +277,9 @@ def test_a_workers_card_is_seen_from_the_heartbeat_to_the_table(
     def readings() -> list[dict[str, Any]]:
         return list(row_of(client, name).facts["readings"])
 
+    def told_now() -> list[dict[str, Any]]:
+        return list(row_of(client, name).facts.get("readings", []))
+
     (first,) = readings()
     assert (own.uuid, "0", 77, 72.5, 9000.0) == (
         first["uuid"],
@@ -303,6 +306,21 @@ def test_a_workers_card_is_seen_from_the_heartbeat_to_the_table(
     assert {"gpu": "0", "uuid": own.uuid, "xid": 79, "times": 1} == told["xid"]
     assert {"gpu": "0", "uuid": own.uuid} == told["gpu_lost"]
     assert "yes" == infer.delay(model="fake-a", prompt="y").get(timeout=10)["answer"]
+    nvml.write_state(state, [hot, other])
+    wait_for(lambda: readings()[0].get("temperature_celsius") == 91)
+    nvml.write_state(state, [hot, other], hang=True)
+    wait_for(lambda: not told_now())
+    facts = row_of(client, name).facts
+    assert facts["machine_age_s"] > 3 * TIMING["heartbeat_s"]
+    assert "memory_available_bytes" not in facts["host"]
+    assert ("Pretended RTX 6000", True) == (facts["hardware"]["gpu_name"], facts["engine_up"])
+    assert "not read" in next(x for x in run("--once").stdout.splitlines() if name in x)
+    with ledger_id.connect(client.settings) as redis:
+        # A driver that hangs does not keep the copy from going on.
+        before = redis.hget(worker_hash.key(name), "seen_at")
+        wait_for(lambda: redis.hget(worker_hash.key(name), "seen_at") != before)
+    nvml.write_state(state, [hot, other])
+    wait_for(lambda: [91] == [one.get("temperature_celsius") for one in told_now()])
     nvml.write_state(state, [hot, other], init_error=9)
     assert "yes" == infer.delay(model="fake-a", prompt="z").get(timeout=10)["answer"]
     assert TIMING["heartbeat_s"] * 10 > time.time() - (row_of(client, name).seen_at or 0)

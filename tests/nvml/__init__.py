@@ -89,9 +89,11 @@ def write_state(
     *,
     driver: str = "580.65.06",
     init_error: int = 0,
+    hang: bool = False,
 ) -> Path:
     """Write what the pretended library shows, in one step, and return the path."""
     lines = [f"driver={driver}", f"count={len(gpus)}", f"init_error={init_error}"]
+    lines += ["hang=1"] if hang else []
     for index, gpu in enumerate(gpus):
         for name in _SINGLE:
             value = getattr(gpu, name)

@@ -7,6 +7,7 @@
  *   count=2                   number of GPUs (none without it)
  *   driver=580.65.06          driver version
  *   init_error=9              nvmlInit fails with this code
+ *   hang=1                    whoever asks for a card by its UUID waits until this is gone
  *   gpu.0.uuid= gpu.0.name= gpu.0.total= gpu.0.used=           bytes
  *   gpu.0.temperature= gpu.0.power= gpu.0.utilization=         degrees Celsius, milliwatts, percent
  *   gpu.0.energy=             millijoules since the driver was loaded
@@ -25,6 +26,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
   SUCCESS = 0,
@@ -213,6 +215,8 @@ int nvmlDeviceGetUUID(device_t device, char *uuid, unsigned int size) {
 
 int nvmlDeviceGetHandleByUUID(const char *uuid, device_t *device) {
   char candidate[256];
+  unsigned long long hanging = 1;
+  while (look_up_number("hang", &hanging) && hanging) usleep(20000);
   for (unsigned int gpu = 0; gpu < count(); gpu++) {
     unsigned int parts = 0;
     *device = gpu + 1;

@@ -9,6 +9,7 @@ import pytest
 
 from ledger import Ledger, ManualClock
 from tests.fake_channels import FakeDiscord, FakeTelegram
+from tests.integration.alerts.paper import Paper
 
 
 @pytest.fixture
@@ -36,3 +37,9 @@ def ledger(tmp_path: Path, clock: ManualClock) -> Iterator[Ledger]:
     """A ledger of the test's own."""
     with Ledger.open(f"sqlite:///{tmp_path}/ledger.db", migrate=True, clock=clock) as opened:
         yield opened
+
+
+@pytest.fixture
+def paper() -> Paper:
+    """A channel."""
+    return Paper()

@@ -5,17 +5,23 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from cli import alerts
 from cli.alerts import ChannelMissing
-from ledger import Ledger
+from ledger import Ledger, alert_fates, alert_outbox
+from ledger.alerts import list as rows_of
+from monitoring.alerts.alert import Severity
 from monitoring.alerts.delivery import Deliverer
 from monitoring.alerts.notifier import Notifier, Source
 from tests.commands import run_all
 from tests.fake_channels import FakeDiscord, FakeTelegram
+from tests.integration.alerts.paper import AWAY, Paper
 from tests.integration.alerts.test_channels import channel_to
 from tests.stack import BIN, write_config
 from tests.unit.monitoring.test_alert_notifier import alert
@@ -65,6 +71,50 @@ def test_without_a_channel_it_says_how_to_make_one() -> None:
     assert "DISCORD_WEBHOOK_URL" in caught.value.suggested_action
 
 
+@pytest.fixture
+def on_paper(tmp_path: Path) -> Iterator[Ledger]:
+    """A ledger."""
+    with Ledger.open(f"sqlite:///{tmp_path}/words.db", migrate=True) as opened:
+        yield opened
+
+
+def test_the_list_says_whether_people_know(on_paper: Ledger) -> None:
+    """Told, or still to be told, or nobody is there to tell."""
+    away, well = Paper(name="away", fault=AWAY), Paper(name="well", minimum=Severity.PAGE)
+    waits = alert("Waits", severity=Severity.WARNING)
+    told = alert("Told")
+    quiet = alert("Quiet", severity=Severity.NONE)
+    tell = partial(Notifier, on_paper, source=Source.BUILTIN)
+    tell([away, well]).hear([waits, told, quiet])
+    Deliverer(on_paper, [away, well]).run()
+    tell([]).hear([alert("Nobody")])
+    late = alert("Late")
+    tell([away]).hear([late])
+    with on_paper.write() as tx:
+        stale = [row.id for row in alert_outbox.waiting(tx, "away") if row.alert["rule"] == "Late"]
+        alert_outbox.drop(tx, stale, outcome="failed", error="too old")
+    assert {
+        "Waits": "waits",
+        "Told": "told",
+        "Quiet": "kept quiet",
+        "Nobody": "no channel",
+        "Late": "given up",
+    } == reached(on_paper)
+    # That it was told before it ended is not that it was told since.
+    tell([well]).hear([replace(told, firing=False, ended=told.since + 1)])
+    Deliverer(on_paper, [well]).run()
+    tell([away]).hear([alert("Told")])
+    assert "waits" == reached(on_paper)["Told"]
+
+
+def reached(ledger: Ledger) -> dict[str, str]:
+    """The word for each alert that fires."""
+    with ledger.read() as tx:
+        rows = rows_of(tx, firing=True)
+        fates = alert_fates.of(tx, [row.fingerprint for row in rows])
+    return {row.rule: alerts.reach(row, fates.get(row.fingerprint, {})) for row in rows}
+
+
 def test_the_list_shows_what_fires_and_what_was_told(
     tmp_path: Path,
     told: dict[str, str],
@@ -85,13 +135,14 @@ def test_the_list_shows_what_fires_and_what_was_told(
     )
     assert "judged by builtin; 1 firing" in shown
     assert "GpuHot is told" in shown
+    assert " told " in shown
     assert "\x1b" not in shown
     fates = [line.split() for line in shown.splitlines() if "team" in line]
     assert {("resolved", "sent"), ("firing", "sent"), ("firing", "dropped")} == {
         (words[5], words[6]) for words in fates
     }
     whole = json.loads(as_json)
-    assert ["GpuHot"] == [one["rule"] for one in whole["firing"]]
+    assert [("GpuHot", "told")] == [(one["rule"], one["told"]) for one in whole["firing"]]
     assert ["discord", "telegram"] == [one["name"] for one in whole["channels"]]
     assert 3 == len(whole["messages"])
     assert "no channel 'nobody'" in missing

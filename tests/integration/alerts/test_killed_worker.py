@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 
 from monitoring.alerts.prometheus import rules_yaml
-from monitoring.alerts.rules import Group
-from tasks.alert_wiring import rules
+from monitoring.alerts.rules import BY_NAME, Group
 from tests import prometheus
 from tests.chaos.harness import Cluster
 from tests.fake_channels import FakeDiscord, FakeServer, FakeTelegram, FakeWebhook
@@ -23,10 +22,9 @@ from tests.stack import BIN, wait_for
 
 COMPOSE = Path(__file__).parents[3] / "compose"
 WORKER = "w0@testnode"
-STALE_S = 2.0
 TIMING = {
     "heartbeat_s": 0.5,
-    "stale_s": STALE_S,
+    "stale_s": 2.0,
     "alert_check_s": 0.5,
     "alert_delivery_s": 0.5,
 }
@@ -247,8 +245,8 @@ def alertmanager(home: Cluster, file: Path) -> Iterator[str]:
 
 @contextmanager
 def scraping(folder: Path, url: str, address: str) -> Iterator[None]:
-    """Prometheus, with the shipped rule for this cluster's times."""
-    (rule,) = (rule for rule in rules(STALE_S) if rule.name == "WorkerStale")
+    """Prometheus, with the shipped rule; its limit is what this cluster's exporter tells."""
+    rule = BY_NAME["WorkerStale"]
     rules_file = folder / "rules.yml"
     rules_file.write_text(rules_yaml([Group(name="workers", interval_s=1, rules=(rule,))]))
     config = f"""

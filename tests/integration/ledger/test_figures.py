@@ -89,6 +89,7 @@ def test_what_waits_for_people_and_machines_is_counted(ledger: Ledger, clock: Ma
     assert found.quarantined == {"R": 1}
     assert found.alerts_delivered == {"ops": start}
     assert found.noted == {"beat": clock.now}
+    assert found.positions == {"beat": 0}
 
 
 def test_a_receipt_is_unsealed_until_it_has_its_place(ledger: Ledger, clock: ManualClock) -> None:

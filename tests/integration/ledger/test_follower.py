@@ -19,7 +19,9 @@ from ledger import (
     leases,
     samples,
     totals,
+    workers,
 )
+from monitoring import tally
 from monitoring.follower import BATCHES, LEASE, LEASE_S, Follower, _Standing
 from monitoring.metrics import ATTEMPT_BUCKETS, JOB_BUCKETS, PREFIX, STATUSES
 from monitoring.tally import Total
@@ -193,11 +195,13 @@ def test_an_error_neither_loses_nor_doubles(ledger: Ledger, written: bool) -> No
     assert 1 == value(follower, "queue_length", SPINE)
 
 
-def test_the_lag_is_what_is_left_to_count(ledger: Ledger) -> None:
+def test_the_lag_is_what_is_left_to_count(ledger: Ledger, clock: ManualClock) -> None:
     """One call counts so much and no more, moves and events alike."""
     follower = Follower(ledger, holder="f", batch=2)
+    for _ in range(2 * BATCHES + 3):
+        clock.advance(0.001)
+        enter(ledger)
     with ledger.write() as tx:
-        jobs.submit(tx, [new_job() for _ in range(2 * BATCHES + 3)])
         for _ in range(2 * BATCHES + 1):
             events.add(tx, kind="worker_started", subject="w", details={})
     assert (4 * BATCHES, 4) == (follower.advance(), follower.lag)
@@ -205,6 +209,43 @@ def test_the_lag_is_what_is_left_to_count(ledger: Ledger) -> None:
     assert (0, 0) == (follower.advance(), follower.lag)
     assert 2 * BATCHES + 1 == value(follower, "worker_starts_total", "w")
     assert 0 == value(follower, "worker_stale_total", "w")
+
+
+def test_what_was_counted_of_a_forgotten_worker_is_nobodys(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its rows are gone, its sums are not; and so does whoever counts next show it."""
+
+    def started(follower: Follower) -> dict[str, float]:
+        name = f"{PREFIX}worker_starts_total"
+        return {
+            labels[0]: t.value for (metric, labels), t in follower.totals.items() if metric == name
+        }
+
+    def begin_one(name: str, state: str = "idle") -> None:
+        with ledger.write() as tx:
+            workers.beat(tx, worker=name, session="s", state=state, facts={})
+            events.add(tx, kind="worker_started", subject=name, details={})
+
+    begin_one("a")
+    begin_one("b")
+    follower = counted_whole(ledger)
+    assert {"a": 1, "b": 1} == started(follower)
+    with ledger.write() as tx:
+        assert workers.forget(tx, "a")
+    follower.advance()
+    assert {"forgotten": 1, "b": 1} == started(follower)
+    assert (PREFIX + "worker_stale_total", ("a",)) not in follower.totals
+    follower.release()
+    assert {"forgotten": 1, "b": 1} == started(counted_whole(ledger))
+    with ledger.read() as tx:
+        assert {"b", "forgotten"} == {row.labels[0] for row in totals.read(tx)}
+
+    monkeypatch.setattr(tally, "MAX_WORKERS", 2)
+    begin_one("b", "stopped")
+    begin_one("c")
+    begin_one("d")
+    assert {"forgotten": 3, "c": 1, "d": 1} == started(counted_whole(ledger))
 
 
 def test_nothing_is_written_when_nothing_is_new(ledger: Ledger, clock: ManualClock) -> None:

@@ -166,6 +166,16 @@ JOBS = (
         },
     ),
     Scenario(
+        name="canaries that are sent every ten minutes",
+        rule="CanaryStale",
+        series={
+            'swarmos_alert_limit_seconds{rule="CanaryStale"}': [1260] * 130,
+            'swarmos_canary_last_success_timestamp_seconds{model="edge"}': [10] * 130,
+            'swarmos_canary_last_success_timestamp_seconds{model="over"}': [9.7] * 130,
+        },
+        fires={"model=edge": ((1280, None),), "model=over": ((1270, None),)},
+    ),
+    Scenario(
         name="no reconciler looks, and then one does",
         rule="ReconcilerStale",
         series={

@@ -8,11 +8,17 @@ from typing import Any
 
 from monitoring.alerts.expressions import Combine, Compare, Expression
 from monitoring.alerts.rule import Recording, Rule
-from monitoring.alerts.series import Rise, Series
+from monitoring.alerts.series import Limit, Rise, Series
 from monitoring.alerts.units import Unit
 from tests.unit.monitoring.alert_cases import Variant
 
-_OTHER_COMPARISONS: Any = {">": (">=", "<"), ">=": (">", "<"), "<": ("<=", ">"), "==": (">", "<")}
+_OTHER_COMPARISONS: Any = {
+    ">": (">=", "<"),
+    ">=": (">", "<"),
+    "<": ("<=", ">"),
+    "<=": ("<", ">"),
+    "==": (">", "<"),
+}
 _OTHER_SETS: Any = {"and": "unless", "unless": "and"}
 
 
@@ -71,10 +77,18 @@ def _here(part: Expression, counts: bool) -> Iterator[tuple[Expression, str]]:
 
 
 def _other_limits(part: Compare, counts: bool) -> Iterator[tuple[Expression, str]]:
+    right = part.limit.unset if isinstance(part.limit, Limit) else part.limit
     # What is counted is whole; what is measured may be off by less.
-    least = 1 if counts or part.limit in range(60) else 0.01 * part.limit
-    for limit in (part.limit - least, part.limit + least):
-        yield replace(part, limit=limit), f"limit {part.limit} -> {limit}"
+    least = 1 if counts or right in range(60) else 0.01 * right
+    for limit in (right - least, right + least):
+        wrong = replace(part.limit, unset=limit) if isinstance(part.limit, Limit) else limit
+        yield replace(part, limit=wrong), f"limit {right} -> {limit}"
+    if isinstance(part.limit, Limit):
+        yield replace(part, limit=right), "limit that follows no setting"
+        yield (
+            replace(part, limit=replace(part.limit, rule="Other")),
+            "limit that follows another setting",
+        )
 
 
 def _other_picks(part: Series) -> Iterator[tuple[Expression, str]]:

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from tests.unit.monitoring.alert_scenario import Scenario, ages, counting, jobs_series
+from tests.unit.monitoring.promtool import Values
 
-_HEARD = 'swarmos_worker_last_heartbeat_timestamp_seconds{worker="bee"}'
+_INFO = 'swarmos_worker_info{worker="bee"}'
 _USED, _MAX = "swarmos_broker_memory_used_bytes", "swarmos_broker_memory_max_bytes"
 _OLDEST = "swarmos_receipts_oldest_unsealed_timestamp_seconds"
 _SENT = 'swarmos_alerts_sent_total{channel="%s",kind="firing",outcome="%s"}'
 _UNSENT = 'alertmanager_notifications_failed_total{integration="%s"}'
 _UP = 'up{job="%s",instance="%s"}'
-_ONE_NOW_AND_THEN = counting((5, 0), *[(1, 1), (28, 0)] * 3, (41, 0))
+
+
+def _channel(name: str, *, waits: Values, told: Values) -> dict[str, Values]:
+    """How much waits for a channel, and when it took something last."""
+    return {
+        f'swarmos_alert_outbox_length{{channel="{name}"}}': waits,
+        f'swarmos_alert_last_delivery_timestamp_seconds{{channel="{name}"}}': told,
+    }
+
 
 SERVICES = (
     Scenario(
@@ -88,26 +97,45 @@ SERVICES = (
     ),
     Scenario(name="no receipt waits", rule="ReceiptsUnsealed", series={_OLDEST: [0] * 130}),
     Scenario(
-        name="messages are lost again and again",
+        name="channels take nothing, and then again",
         rule="AlertDeliveryFailing",
         series={
-            _SENT % ("over", "failed"): _ONE_NOW_AND_THEN,
+            **_channel("edge", waits=[0, *[1] * 29, *[0] * 5], told=[*[10] * 30, *[300] * 5]),
+            **_channel("over", waits=[0, *[2] * 29, *[0] * 5], told=[*[9.5] * 30, *[300] * 5]),
+            **_channel("new", waits=[*[0] * 5, *[3] * 30], told=[None] * 35),
+            **_channel("storm", waits=[9] * 35, told=[at // 60 * 60 for at in range(0, 350, 10)]),
+            **_channel("quiet", waits=[0] * 35, told=[0] * 35),
+            **_channel("short", waits=[*[1] * 18, *[0] * 17], told=[*[0] * 18, *[180] * 17]),
+            **_channel("gone", waits=[*[1] * 25, *[None] * 10], told=[None] * 35),
+        },
+        fires={
+            "channel=edge": ((200, 300),),
+            "channel=over": ((190, 300),),
+            "channel=new": ((170, None),),
+            "channel=gone": ((120, 250),),
+        },
+    ),
+    Scenario(
+        name="messages are given up",
+        rule="AlertDeliveryFailing",
+        series={
             _SENT % ("once", "failed"): counting((5, 0), (1, 1), (127, 0)),
             _SENT % ("edge", "failed"): counting((133, 0)),
             _SENT % ("edge", "ok"): counting((133, 1)),
+            _SENT % ("edge", "retried"): counting((133, 1)),
             _SENT % ("gone", "failed"): [*counting((30, 1)), *[None] * 103],
         },
-        fires={"channel=over": ((360, 940),), "channel=gone": ((310, 600),)},
+        fires={"channel=once": ((180, 960),), "channel=gone": ((130, 1200),)},
     ),
     Scenario(
         name="Alertmanager loses messages again and again",
         rule="AlertDeliveryFailing",
         series={
-            _UNSENT % "over": _ONE_NOW_AND_THEN,
-            _UNSENT % "once": counting((5, 0), (1, 1), (127, 0)),
-            _UNSENT % "edge": counting((133, 0)),
+            _UNSENT % "over": counting((5, 0), *[(1, 1), (8, 0)] * 3, (41, 0)),
+            _UNSENT % "once": counting((5, 0), (1, 1), (67, 0)),
+            _UNSENT % "edge": counting((73, 0)),
         },
-        fires={"integration=over": ((360, 940),)},
+        fires={"integration=over": ((180, 330),)},
         value=1,
     ),
     Scenario(
@@ -135,7 +163,7 @@ SERVICES = (
         rule="MetricsMissing",
         series={
             jobs_series("spine", "failed"): [0] * 50,
-            _HEARD: [*[0] * 5, *[None] * 35, *[400] * 10],
+            _INFO: [*[1] * 5, *[None] * 35, *[1] * 10],
         },
         fires={"": ((350, 400),)},
         value=1,
@@ -145,7 +173,7 @@ SERVICES = (
         rule="MetricsMissing",
         series={
             jobs_series("spine", "failed"): [*[0] * 5, *[None] * 30, *[0] * 15],
-            _HEARD: ages(500, 50),
+            _INFO: [1] * 50,
         },
     ),
     Scenario(
@@ -153,7 +181,7 @@ SERVICES = (
         rule="MetricsMissing",
         series={
             jobs_series("spine", "failed"): [*[0] * 5, *[None] * 45],
-            _HEARD: ages(500, 50),
+            _INFO: [1] * 50,
         },
         fires={"": ((350, None),)},
         value=1,

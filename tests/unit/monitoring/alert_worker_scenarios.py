@@ -9,7 +9,6 @@ _HEARD = 'swarmos_worker_last_heartbeat_timestamp_seconds{worker="%s"}'
 _GOT_ON = 'swarmos_engine_progress_timestamp_seconds{worker="%s",model="spine"}'
 _IN_HAND = 'swarmos_engine_requests_running{worker="%s",model="spine"}'
 _DEGREES = 'swarmos_gpu_temperature_celsius{worker="bee",gpu="%s"}'
-_XIDS = 'swarmos_gpu_xid_errors_total{worker="bee",gpu="0",xid="%s"}'
 _DISK = 'swarmos_host_disk_available_bytes{worker="%s"}'
 
 
@@ -36,6 +35,17 @@ WORKERS = (
             "worker=over": ((70, 90),),
             "worker=forgotten": ((70, 100),),
         },
+    ),
+    Scenario(
+        name="workers fall silent in a cluster that waits for them longer",
+        rule="WorkerStale",
+        series={
+            'swarmos_alert_limit_seconds{rule="WorkerStale"}': [90] * 15,
+            'swarmos_alert_limit_seconds{rule="CanaryStale"}': [900] * 15,
+            _HEARD % "edge": [10] * 15,
+            _HEARD % "over": [9.7] * 15,
+        },
+        fires={"worker=edge": ((110, None),), "worker=over": ((100, None),)},
     ),
     Scenario(
         name="an engine stands still",
@@ -69,12 +79,6 @@ WORKERS = (
             "gpu=dipping,worker=bee": ((60, 700),),
             "gpu=gone,worker=bee": ((60, 400),),
         },
-    ),
-    Scenario(
-        name="the driver reports a fault",
-        rule="GpuFault",
-        series={_XIDS % "79": [None, None, 1, 1, None, None], _XIDS % "48": [0] * 6},
-        fires={"gpu=0,worker=bee,xid=79": ((20, 40),)},
     ),
     Scenario(
         name="disks fill up",

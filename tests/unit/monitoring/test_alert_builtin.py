@@ -211,6 +211,38 @@ def test_a_snapshot_that_was_judged_before_adds_nothing_to_the_history() -> None
     assert [alert.value for alert in alerts] == [1]
 
 
+def test_a_clock_that_was_set_back_makes_nobody_wait() -> None:
+    """What has held, fired, faded and been counted stays as long ago as it was."""
+    back = 3600
+    _, state = course(*(queue(at, spine=101) for at in range(0, 70, 10)))
+    later = [queue(at - back, spine=101) for at in range(70, 140, 10)]
+    (alert,), state = course(*later, state=state)
+    assert alert.firing
+    assert alert.since <= later[-1].at
+    over = [queue(at - 2 * back, spine=0) for at in range(140, 280, 10)]
+    ends = []
+    for seen in over:
+        alerts, state = evaluate([BACKLOG], seen, state, seen.at)
+        ends += [alert for alert in alerts if not alert.firing]
+    (alert,) = ends
+    assert alert.ended is not None
+    assert alert.ended > alert.since
+
+
+def test_counters_go_on_where_a_clock_was_set_back() -> None:
+    """Neither the past is lost nor what comes."""
+    dead = BY_NAME["DeadLetters"]
+    counted = [0, 0, 1, 1, 1, 2]
+    moments = [0, 10, 20, -3580, -3570, -3560]
+    told = []
+    state: Any = None
+    for at, n in zip(moments, counted, strict=True):
+        seen = Snapshot(at=at, values={("swarmos_jobs_total", ("dead", "spine")): n})
+        alerts, state = evaluate([dead], seen, state, at)
+        told.append([round(alert.value) for alert in alerts])
+    assert told == [[], [], [1], [1], [1], [2]]
+
+
 def test_series_that_cannot_be_are_passed_over() -> None:
     rule = replace(BACKLOG, for_s=0)
     odd = Snapshot(at=0, values={("swarmos_queue_length", ()): 500, ("other", ("a",)): 1})

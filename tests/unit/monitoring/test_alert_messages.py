@@ -120,6 +120,26 @@ def test_links_of_the_web_can_be_followed() -> None:
 
 
 @pytest.mark.parametrize("read", READERS)
+def test_labels_that_do_not_fit_are_counted_and_links_come_through(read: Any) -> None:
+    """However many and long they are, and whatever else there is to say."""
+    link = "https://grafana.example/" + "d" * 500
+    columns = {
+        "summary": "&" * 1000,
+        "description": "&" * 5000,
+        "labels": {f"label{number:03}": "<b>" * 500 for number in range(64)},
+        "runbook": link,
+        "dashboard": f"{link}?var-worker=w1",
+    }
+    for columns["description"] in ("", "&" * 5000):
+        text = read(message(Kind.FIRING, **columns))
+        (left_out,) = re.findall(r"and (\d+) more labels$", text)
+        assert 64 == text.count("label0") + int(left_out)
+        assert re.search(r"^\[?runbook\b.*\n\[?dashboard\b", text, re.MULTILINE)
+    many = {"runbook": f"{link}?" + "&" * 900, "dashboard": f"{link}?" + "&" * 300}
+    assert len(read(message(Kind.FIRING, **{**columns, **many}))) <= 4096 + 256
+
+
+@pytest.mark.parametrize("read", READERS)
 def test_a_thousand_alerts_are_all_accounted_for(read: Any) -> None:
     """Those that do not fit are counted."""
     columns = {"summary": "w" * 300 + " is silent"}

@@ -106,6 +106,20 @@ def test_another_judge_ends_what_the_first_one_said() -> None:
     assert [(Kind.FIRING, "B"), (Kind.RESOLVED, "A")] == people.hear(alert("B"))
 
 
+def test_a_clock_that_was_set_back_delays_nothing_by_more_than_its_interval() -> None:
+    """What was told is never yet to come."""
+    people = People(Source.PROMETHEUS)
+    people.hear(alert())
+    people.now -= 86_400
+    assert [] == people.hear()
+    people.now += REPEAT_AFTER_S
+    assert [(Kind.REPEAT, "GpuHot")] == people.hear()
+    people.now += SILENT_S + 1
+    (news,) = (one for one in people.news() if one.kind is Kind.RESOLVED)
+    assert news.alert.ended is not None
+    assert news.alert.ended >= news.alert.since
+
+
 def test_what_alertmanager_no_longer_speaks_of_is_over() -> None:
     """It may have been made anew without its memory; builtin speaks at each look."""
     for source, expected in ((Source.PROMETHEUS, [Kind.RESOLVED]), (Source.BUILTIN, [])):
@@ -130,6 +144,7 @@ def test_the_end_of_what_nobody_heard_of_is_no_news() -> None:
     """Neither is the end of what was kept quiet."""
     people = People()
     assert [] == people.hear(alert(firing=False))
+    assert {} == people.known
 
 
 def test_signs_for_machines_are_not_told() -> None:

@@ -15,9 +15,20 @@ from hypothesis import strategies as st
 from ledger import LedgerUnavailable
 from monitoring.alerts.alert import Alert, Severity
 from monitoring.alerts.channels import Secret
-from monitoring.alerts.incoming import MAX_BYTES, MOST_ALERTS, Incoming, read
+from monitoring.alerts.incoming import (
+    LEFT_OUT,
+    LONGEST,
+    MAX_BYTES,
+    MOST_ALERTS,
+    MOST_LABELS,
+    Incoming,
+    read,
+)
+from monitoring.alerts.message import Kind
+from monitoring.alerts.notifier import Source
 from monitoring.alerts.rules import GROUP_INTERVAL_S, GROUP_WAIT_S, REPEAT_INTERVAL_S
 from monitoring.alerts.series import duration
+from tests.unit.monitoring.test_alert_notifier import People
 
 CONFIG = Path(__file__).parents[3] / "compose" / "alertmanager" / "alertmanager.yml"
 POSTED = {
@@ -73,7 +84,8 @@ def test_what_fires_is_taken_as_it_is() -> None:
     """With the labels that tell what it is about, and the times to the millisecond."""
     heard = Heard()
     assert (200, "ALERTS_TAKEN") == post(POST, heard)
-    (alert,) = heard.alerts
+    alert, left_out = heard.alerts
+    assert (LEFT_OUT, False) == (left_out.rule, left_out.firing)
     assert 'WorkerStale{worker="w1"}' == alert.key
     assert (Severity.PAGE, True, None) == (alert.severity, alert.firing, alert.ended)
     assert 1_795_320_000.123 == pytest.approx(alert.since, abs=0.001)
@@ -84,11 +96,11 @@ def test_what_fires_is_taken_as_it_is() -> None:
 def test_what_has_ended_says_when() -> None:
     """Not before it began."""
     ended = {**POSTED, "status": "resolved", "endsAt": "2026-11-22T05:00:00+01:00"}
-    (alert,) = read(json.dumps({**POST, "alerts": [ended]}).encode())
+    ((alert,), _) = read(json.dumps({**POST, "alerts": [ended]}).encode())
     assert not alert.firing
     assert alert.since == alert.ended
     ended["endsAt"] = "2026-11-22T04:10:00Z"
-    (alert,) = read(json.dumps({**POST, "alerts": [ended]}).encode())
+    ((alert,), _) = read(json.dumps({**POST, "alerts": [ended]}).encode())
     assert alert.ended is not None
     assert 599.9 == pytest.approx(alert.ended - alert.since, abs=0.1)
 
@@ -96,7 +108,7 @@ def test_what_has_ended_says_when() -> None:
 def test_other_peoples_rules_are_told_as_pages() -> None:
     """A severity that is not known must not keep anybody asleep; a rule may have no name."""
     posted = {**POSTED, "labels": {"severity": "critical"}, "annotations": {}}
-    (alert,) = read(json.dumps({**POST, "alerts": [posted]}).encode())
+    ((alert,), _) = read(json.dumps({**POST, "alerts": [posted]}).encode())
     assert (Severity.PAGE, "unnamed{}") == (alert.severity, alert.key)
 
 
@@ -109,13 +121,12 @@ WRONG: dict[str, Any] = {
     "another version": {**POST, "version": "3"},
     "a number for a version": {**POST, "version": 4},
     "no alerts": {**POST, "alerts": None},
-    "too many": {**POST, "alerts": [POSTED] * (MOST_ALERTS + 1)},
+    "a number for a label": {**POST, "alerts": [{**POSTED, "labels": {"a": 1}}]},
+    "fewer than none left out": {**POST, "truncatedAlerts": -1},
     "no time": {**POST, "alerts": [{**POSTED, "startsAt": "soon"}]},
     "a time without a zone": {**POST, "alerts": [{**POSTED, "startsAt": "2026-11-22T04:00:00"}]},
     "no labels": {**POST, "alerts": [{**POSTED, "labels": None}]},
     "nested labels": {**POST, "alerts": [{**POSTED, "labels": {"a": {"b": "c"}}}]},
-    "a long label": {**POST, "alerts": [{**POSTED, "labels": {"a": "x" * 5000}}]},
-    "many labels": {**POST, "alerts": [{**POSTED, "labels": {str(n): "" for n in range(65)}}]},
     "another status": {**POST, "alerts": [{**POSTED, "status": "pending"}]},
 }
 
@@ -126,6 +137,63 @@ def test_what_is_no_post_is_refused_with_a_code(told: Any) -> None:
     heard = Heard()
     assert (400, "ALERTS_INVALID") == post(told, heard)
     assert [] == heard.alerts
+
+
+def test_what_is_too_long_is_cut_and_says_so_and_keeps_nothing_from_people() -> None:
+    """Not its neighbours in the post either."""
+    long = "x" * 100_000
+    told = dict.fromkeys(("summary", "description", "runbook", "dashboard", "mine"), long)
+    wordy = {**POSTED, "annotations": told}
+    (first, second), _ = read(json.dumps({**POST, "alerts": [wordy, POSTED]}).encode())
+    for text in (first.summary, first.description, first.runbook, first.dashboard):
+        assert text == "x" * LONGEST + "… (cut: 100000 characters)"
+    assert second.summary == "w1 has been silent for 1m"
+
+
+def test_two_alerts_stay_two_however_long_their_labels_are() -> None:
+    """What is cut of a label, or left out of many, still tells one from another."""
+    long, many = "x" * 5000, {f"label{n:03}": "" for n in range(500)}
+    sets: list[dict[str, str]] = [
+        *({"worker": long + end} for end in "ab"),
+        *({long + end: "w"} for end in "ab"),
+        *({**many, "label499": end} for end in "ab"),
+        *({"alertname": long + end} for end in "ab"),
+    ]
+    posted = [{**POSTED, "labels": labels} for labels in sets]
+    alerts, _ = read(json.dumps({**POST, "alerts": posted}).encode())
+    assert len(sets) == len({alert.key for alert in alerts})
+    again, _ = read(json.dumps({**POST, "alerts": posted}).encode())
+    assert [alert.key for alert in alerts] == [alert.key for alert in again]
+    assert max(len(alert.labels) for alert in alerts) == MOST_LABELS + 1
+    assert max(len(alert.key) for alert in alerts) < LONGEST + 1000
+
+
+def test_people_are_told_how_many_were_left_out() -> None:
+    """By Alertmanager, or here; and when nothing is left out any more."""
+    _, alert = read(json.dumps({**POST, "truncatedAlerts": 37}).encode())
+    assert f'{LEFT_OUT}{{group="alertname=WorkerStale"}}' == alert.key
+    assert (True, 37, Severity.PAGE) == (alert.firing, alert.value, alert.severity)
+    assert "37 more alerts" in alert.summary
+    crowd = {**POST, "alerts": [POSTED] * (MOST_ALERTS + 2), "truncatedAlerts": 3}
+    alerts, alert = read(json.dumps(crowd).encode())
+    assert (MOST_ALERTS, 5) == (len(alerts), alert.value)
+    _, over = read(json.dumps(POST).encode())
+    assert (False, alert.key) == (over.firing, over.key)
+
+
+def test_what_was_left_out_is_told_once_and_so_is_its_end() -> None:
+    """Groups from which nothing is left out leave nothing behind."""
+    people = People(Source.PROMETHEUS)
+
+    def posted(left_out: int) -> list[tuple[Kind, str]]:
+        alerts, more = read(json.dumps({**POST, "truncatedAlerts": left_out}).encode())
+        return people.hear(*alerts, more)
+
+    assert [(Kind.FIRING, "WorkerStale")] == posted(0)
+    assert {"WorkerStale"} == {seen.alert.rule for seen in people.known.values()}
+    assert [(Kind.FIRING, LEFT_OUT)] == posted(37)
+    assert [] == posted(38)
+    assert [(Kind.RESOLVED, LEFT_OUT)] == posted(0)
 
 
 def test_a_body_without_end_is_refused() -> None:

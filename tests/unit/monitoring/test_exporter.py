@@ -7,15 +7,17 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from benchmarks.big_ledgers import GPUS, MODELS, WORKERS, heartbeat
-from ledger import Ledger, alert_channels, quarantine, sessions, workers
+from ledger import Ledger, alert_channels, bookmarks, quarantine, sessions, workers
 from ledger.alert_channels import ChannelRow
 from monitoring.broker_watch import BrokerFacts
 from monitoring.exporter import Counted, Exporter
+from monitoring.log_counter import BEAT_ERRORS
 from monitoring.metrics import METRICS, OTHER, Kind
 from monitoring.series import at_rest
 from monitoring.tally import Series, Total
@@ -82,7 +84,31 @@ def exporter(ledger: Ledger, totals: dict[Series, Total]) -> Exporter:
         models=MODELS,
         version="1.2.3",
         canaries=True,
+        limits={"WorkerStale": 60.0},
     )
+
+
+def test_errors_of_beat_and_of_the_exporter_are_exported(ledger: Ledger) -> None:
+    """Those of beat from the ledger, 0 before there are any; its own only if it knows them."""
+
+    def shown(**more: Any) -> dict[str, float]:
+        made = Exporter(
+            ledger,
+            counted=lambda: Counted(totals={}, lag=0),
+            broker_facts=lambda: BROKER,
+            version="1.2.3",
+            **more,
+        )
+        (found,) = [one for one in made.collect() if one.name == "swarmos_logged_errors"]
+        return {s.labels["worker"]: s.value for s in found.samples if s.name.endswith("_total")}
+
+    before = shown()
+    with ledger.write() as tx:
+        bookmarks.move(tx, BEAT_ERRORS, expected=0, to=7)
+
+    assert (0, 7) == (before["beat"], shown()["beat"])
+    assert "metrics" not in before
+    assert 3 == shown(logged_errors=lambda: 3)["metrics"]
 
 
 def test_every_metric_of_the_table_is_exported_and_none_beside_it(ledger: Ledger) -> None:

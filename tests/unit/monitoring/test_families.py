@@ -31,6 +31,7 @@ BEAT = Heartbeat(
     kv_cache_usage=0.25,
     progress_at=99.0,
     logged_errors=2,
+    machine_age_s=4.0,
     readings=(
         Reading(
             gpu="0",
@@ -59,6 +60,7 @@ FIGURES = Figures(
     alerts_waiting={"ops": 2},
     alerts_delivered={"ops": 980.0, "spare": None},
     noted={"beat": 995.0},
+    positions={"beat.errors": 4},
 )
 
 
@@ -88,6 +90,7 @@ def test_a_worker_at_work_shows_all_it_said() -> None:
     assert found["engine_kv_cache_usage_ratio"] == {("w", "spine"): 0.25}
     assert found["gpu_temperature_celsius"] == {("w", "0"): 61.0}
     assert found["host_memory_available_bytes"] == {("w",): 5}
+    assert found["machine_last_read_timestamp_seconds"] == {("w",): 96.0}
     assert found["engine_tokens_per_second"] == {}
 
 
@@ -103,6 +106,12 @@ def test_workers_are_counted_in_every_state() -> None:
     }
 
 
+def test_errors_of_those_that_send_no_heartbeats_are_beside_the_workers() -> None:
+    """By their names; who tells of none has none."""
+    found = series(workers.families([now(), now(name="x", beat=Heartbeat())], {"beat": 4}))
+    assert found["logged_errors_total"] == {("w",): 2, ("beat",): 4}
+
+
 def test_a_stopped_worker_has_no_series_of_its_own() -> None:
     """Only the count of stopped ones."""
     found = of_fleet(now("stopped"))
@@ -113,13 +122,14 @@ def test_a_stopped_worker_has_no_series_of_its_own() -> None:
 def test_one_that_is_gone_shows_what_is_still_true(state: str) -> None:
     """When it was heard of, that its engine is down, and what it had counted: not its gauges."""
     found = of_fleet(now(state))
-    assert found["worker_last_heartbeat_timestamp_seconds"] == {("w",): 100.0}
+    heard = found.pop("worker_last_heartbeat_timestamp_seconds")
+    # One that has failed has said so: it is not silent.
+    assert heard == ({} if state == "failed" else {("w",): 100.0})
     assert found["engine_up"] == {("w", "spine"): 0.0}
     shown = {name for name, values in found.items() if values}
     assert shown == {
         "worker_info",
         "workers",
-        "worker_last_heartbeat_timestamp_seconds",
         "logged_errors_total",
         "engine_up",
         "gpu_xid_errors_total",
@@ -131,7 +141,9 @@ def test_one_that_is_gone_shows_what_is_still_true(state: str) -> None:
 def test_faults_have_a_closed_set_of_names_and_begin_at_nothing() -> None:
     """Rare ones share a series; a card that tells nothing has none."""
     found = of_fleet(now())
-    assert found["gpu_xid_errors_total"] == {("w", "0", "other"): 3, ("w", "0", "79"): 1}
+    assert len(found["gpu_xid_errors_total"]) == len(machines.XIDS) + 1
+    seen = {labels: value for labels, value in found["gpu_xid_errors_total"].items() if value}
+    assert seen == {("w", "0", "other"): 3, ("w", "0", "79"): 1}
     assert found["gpu_throttle_seconds_total"] == {
         ("w", "0", "thermal"): 1.5,
         ("w", "0", "power"): 0,
@@ -199,7 +211,11 @@ def test_flaws_of_messages_are_there_before_the_first() -> None:
 
 
 def test_every_outcome_of_a_channel_is_there_before_the_first() -> None:
-    """Of every channel that was used or has something to tell."""
+    """Of every channel that was used, has something to tell, or is configured."""
+    new = series(rows.families(FIGURES, [], ["new"]))
+    assert new["alerts_sent_total"]["new", "firing", "failed"] == 0
+    assert new["alert_outbox_length"]["new",] == 0
+    assert ("new",) not in new["alert_last_delivery_timestamp_seconds"]
     found = series(rows.families(FIGURES, []))
     assert tuple(MessageKind) == rows.ALERT_KINDS
     assert len(found["alerts_sent_total"]) == 2 * len(rows.ALERT_KINDS) * len(rows.ALERT_OUTCOMES)

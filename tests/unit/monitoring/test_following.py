@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from ledger import Ledger
+from monitoring import follower as follower_module
 from monitoring import following as module
 from monitoring.follower import Follower
 from monitoring.following import Following, Role
@@ -73,7 +75,9 @@ def test_one_that_still_counts_what_was_before_shows_nothing(
 ) -> None:
     """Counters that rise by a million in a minute would look like a rate."""
     monkeypatch.setattr(module, "BEHIND", -1)
-    assert "still to be counted" in until(start("a"), Role.CATCHING_UP)
+    one = start("a")
+    wait_for(lambda: "still to be counted" in one.standing.reason)
+    assert Role.CATCHING_UP is one.standing.role
 
 
 def test_a_ledger_that_is_away_is_the_reason(start: Start, ledger: Ledger, tmp_path: Path) -> None:
@@ -94,3 +98,41 @@ def test_totals_that_grow_old_are_not_shown(start: Start, monkeypatch: pytest.Mo
     monkeypatch.setattr(module, "STALE_S", -1.0)
     assert "has not been followed" in one.standing.reason
     assert one.standing.role is Role.CUT_OFF
+
+
+def test_one_that_hung_does_not_say_that_another_exports(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lease is over and nobody has taken it; when it goes on, it leads again."""
+    monkeypatch.setattr(follower_module, "LEASE_S", 0.3)
+    one = start("a")
+    until(one, Role.LEADER)
+    go_on = threading.Event()
+    advance = one._follower.advance
+
+    def hang() -> int:
+        assert go_on.wait(30)
+        return advance()
+
+    monkeypatch.setattr(one._follower, "advance", hang)
+    reason = until(one, Role.CUT_OFF)
+    assert "Another" not in reason
+    assert "has hung" in reason
+    go_on.set()
+    until(one, Role.LEADER)
+
+
+def test_one_that_has_not_begun_says_so(ledger: Ledger) -> None:
+    """Nobody else exports, as far as it knows; nor when it is about to end."""
+    one = Following(Follower(ledger, holder="a"))
+    assert (Role.CATCHING_UP, "The ledger has not been looked at yet.") == (
+        one.standing.role,
+        one.standing.reason,
+    )
+    one.start()
+    until(one, Role.LEADER)
+    one.stop()
+    assert (Role.CUT_OFF, "This process is about to end.") == (
+        one.standing.role,
+        one.standing.reason,
+    )

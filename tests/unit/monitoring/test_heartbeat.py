@@ -51,6 +51,7 @@ heartbeats = st.builds(
     progress_at=st.none() | amounts,
     tokens_per_s=st.none() | amounts,
     logged_errors=st.none() | counts,
+    machine_age_s=st.none() | amounts,
     readings=st.lists(readings, max_size=3).map(tuple),
 )
 anything = st.recursive(

@@ -11,6 +11,7 @@ import pytest
 import typer
 
 from cli.main import app
+from monitoring.alerts.happenings import TELLINGS
 from monitoring.alerts.rule import BOARD_VARIABLES, Rule
 from monitoring.alerts.rules import GROUP_INTERVAL_S, GROUP_WAIT_S, RULES
 from monitoring.dashboards.boards import BOARDS
@@ -23,9 +24,14 @@ SECTIONS = {
 ANCHORS = {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in SECTIONS}
 
 
+EVENTS = {telling.name: telling.runbook for telling in TELLINGS.values() if telling.runbook}
+
+
 def test_each_alert_has_a_section_and_each_section_an_alert() -> None:
-    assert list(SECTIONS)[1:] == [rule.name for rule in RULES]
+    assert list(SECTIONS)[1:] == [*(rule.name for rule in RULES), *EVENTS]
     assert {rule.anchor for rule in RULES} <= ANCHORS
+    for name, runbook in EVENTS.items():
+        assert runbook == f"docs/runbooks.md#{name.lower()}"
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)

@@ -8,11 +8,11 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger import EventRow, Move, State, TotalRow
+from ledger import EventRow, Move, State, TotalRow, WorkerRow
 from monitoring.counting import How, Increment
 from monitoring.metrics import BY_NAME, METRICS, PREFIX, Kind
 from monitoring.series import COUNTED, at_rest
-from monitoring.tally import MAX_MODELS, Names, Tally, Total
+from monitoring.tally import MAX_MODELS, MAX_WORKERS, Names, Tally, Total
 from tests.unit.monitoring.test_counting import event, move
 
 WAIT = f"{PREFIX}job_queue_wait_seconds"
@@ -122,6 +122,87 @@ def test_there_is_an_end_to_names() -> None:
     found.count([move(State.QUEUED, State.RUNNING, model=name) for name in names], [])
     queue = f"{PREFIX}queue_length"
     assert {0} == {total.value for (name, _), total in found.totals.items() if name == queue}
+
+
+def starts(found: Tally) -> dict[str, float]:
+    """Starts of workers, by name."""
+    return {
+        labels[0]: total.value
+        for (metric, labels), total in found.totals.items()
+        if metric == f"{PREFIX}worker_starts_total"
+    }
+
+
+def of(worker: str, kind: str = "worker_started") -> EventRow:
+    """An event of that worker."""
+    return EventRow(id=1, at=0, kind=kind, subject=worker, details={"code": "NO_MODEL"})
+
+
+def there(worker: str, state: str = "idle", seen_at: float = 1.0) -> WorkerRow:
+    """A worker in the ledger."""
+    return WorkerRow(
+        worker=worker, node="n", session="s", state=state, facts={}, seen_at=seen_at, drain=False
+    )
+
+
+def test_a_forgotten_worker_leaves_its_sums_and_not_its_name() -> None:
+    """Nothing of it is kept in the ledger; it may come back, and begins again."""
+    found = tally()
+    found.count([], [of("a"), of("a"), of("b"), of("a", "start_failed")])
+    found = tally(*found.rows())
+    found.count([], [of("a", "worker_forgotten"), of("nobody", "worker_forgotten")])
+    assert {"forgotten": 2, "b": 1} == starts(found)
+    assert {"b"} == found.workers.known
+    failed = f"{PREFIX}worker_start_failures_total"
+    assert {(f"{PREFIX}worker_starts_total", ("a",)), (failed, ("a", "NO_MODEL"))} == found.gone
+    assert 1 == found.totals[failed, ("forgotten", "NO_MODEL")].value
+    assert not found.gone & {(row.metric, row.labels) for row in found.rows()}
+
+    found.count([], [of("a"), of("a", "worker_forgotten"), of("a")])
+    assert {"forgotten": 3, "a": 1, "b": 1} == starts(found)
+    assert {"a", "b"} == found.workers.known
+    assert {"a"} == tally(*found.rows()).workers.known
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from("abc"),
+            st.sampled_from(["worker_started", "worker_stale", "worker_forgotten"]),
+        )
+    )
+)
+def test_sums_over_all_workers_never_fall(told: list[tuple[str, str]]) -> None:
+    """Whoever is forgotten, and when."""
+    found = tally()
+    for number, (worker, kind) in enumerate(told, start=1):
+        found.count([], [of(worker, kind)])
+        wanted = [kind for _, kind in told[:number] if kind == "worker_started"]
+        assert len(wanted) == sum(starts(found).values())
+
+
+def test_a_name_that_is_not_needed_any_more_makes_room_for_one_that_is() -> None:
+    """Containers with names by chance come and go; only too many at once are `other`."""
+    found = tally()
+    for number in range(3 * MAX_WORKERS):
+        name = f"w{number}"
+        rows = [there(f"w{other}", "stopped", other) for other in range(100, number)]
+        found.count([], [of(name)], [*rows, there(name)])
+    shown = starts(found)
+    assert 3 * MAX_WORKERS == sum(shown.values())
+    assert MAX_WORKERS == len(found.workers.known)
+    assert "other" not in shown
+    # Those that nobody knows went first, then those that had stopped longest ago.
+    assert {f"w{number}" for number in range(2 * MAX_WORKERS, 3 * MAX_WORKERS)} == (
+        found.workers.known
+    )
+
+    live = [there(name) for name in found.workers.known]
+    assert found.is_full([of("new")])
+    found.count([], [of("new")], [*live, there("new")])
+    assert 1 == starts(found)["other"]
+    found.count([], [of("next")], [*live[1:], there(live[0].worker, "failed"), there("next")])
+    assert (1, 1) == (starts(found)["other"], starts(found)["next"])
 
 
 def test_no_event_but_a_worker_s_brings_the_name_of_a_worker() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from monitoring import trace_names
 from monitoring.errors import TracingUnavailable
-from monitoring.trace_context import TraceContext, new_span
+from monitoring.trace_context import TraceContext, going_on, new_span
 from monitoring.tracing import BackgroundTracer, NoTracer, SpanData, open_tracer, traces_url
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -155,6 +155,34 @@ def test_a_share_of_our_traces_is_sampled_and_callers_decide_for_theirs() -> Non
     for sampled in (True, False):
         callers = TraceContext(trace_id=traces[0].trace_id, span_id=new_span(), sampled=sampled)
         assert one.wants(callers) is sampled
+
+
+def test_what_a_job_sets_off_is_traced_if_the_job_is() -> None:
+    """Its place is below the job's delivery and never that of a trace's own beginning."""
+    tracer = BackgroundTracer(Sink(), sample=0.25)
+    traces = [TraceContext.new() for _ in range(200)]
+
+    for trace in traces:
+        step = trace.after("a", share=0.25)
+        later = step.after("b", share=0.25)
+        assert {trace.trace_id} == {step.trace_id, later.trace_id}
+        assert (step.span_id, later.span_id) == (trace.delivery("a"), step.delivery("b"))
+        numbers = [trace.span_id, step.span_id, step.submission("b"), later.span_id]
+        numbers.append(later.submission("c"))
+        assert len(numbers) == len(set(numbers))
+        assert not (step.ours or later.ours)
+        assert tracer.wants(trace) is tracer.wants(step) is tracer.wants(later)
+
+
+def test_within_a_delivery_submissions_go_on_from_it() -> None:
+    """And outside it from the caller's span, or from nothing."""
+    place = TraceContext.new().after("a", share=1.0)
+
+    with going_on(place):
+        assert place == TraceContext.of_caller()
+        with going_on(None):
+            assert TraceContext.of_caller() is None
+    assert TraceContext.of_caller() is None
 
 
 def test_without_an_endpoint_nothing_is_traced_or_imported(monkeypatch: pytest.MonkeyPatch) -> None:
