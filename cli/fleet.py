@@ -14,7 +14,7 @@ from rich.live import Live
 
 from cli.fleet_table import Line, lines_of, render, totals_of
 from cli.workers import unknown_worker
-from ledger import LedgerError, workers
+from ledger import LedgerError, standings, workers
 from tasks import ledger_id, wiring, worker_hash
 from tasks.client import Client
 
@@ -66,7 +66,7 @@ def forget(name: Name) -> None:
 
 def _look(client: Client) -> list[Line]:
     with client.ledger.read() as tx:
-        return lines_of(workers.list(tx), tx.now)
+        return lines_of(standings.read(tx), tx.now)
 
 
 def _watch(client: Client, console: Console) -> None:

@@ -14,10 +14,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ledger import WorkerRow
+from ledger.standings import Standing
 from monitoring.heartbeat import Heartbeat, Reading
 from monitoring.json_reader import printable
 from monitoring.metrics import WORKER_STATES
+from monitoring.worker_states import state_of
 
 GB = 1e9
 HOT_CELSIUS = 85
@@ -95,19 +96,20 @@ class Line:
         }
 
 
-def lines_of(rows: Sequence[WorkerRow], now: float) -> list[Line]:
-    """One line for each row of the ledger."""
+def lines_of(found: Sequence[Standing], now: float) -> list[Line]:
+    """One line for each worker of the ledger, in the state that it is in now."""
     return [
         Line(
             worker=printable(row.worker),
-            state=printable(row.state),
+            state=state_of(one),
             told="stop" if row.stop else "drain" if row.drain else "",
             node=None if row.node is None else printable(row.node),
             seen_at=row.seen_at,
             age_s=None if row.seen_at is None else max(0.0, now - row.seen_at),
             heartbeat=Heartbeat.from_facts(row.facts),
         )
-        for row in rows
+        for one in found
+        for row in (one.worker,)
     ]
 
 

@@ -105,7 +105,7 @@ def _print_samples(console: Console, drawn: Sequence[SampleRow]) -> None:
             str(sample.completion_tokens),
             "" if first is None else f"{first} ms",
             str(sample.duration_ms),
-            f"{stories.rate(sample) or 0:.0f}",
+            "–" if (rate := stories.rate(sample)) is None else f"{rate:.0f}",
         )
     console.print(table)
 

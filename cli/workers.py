@@ -70,7 +70,7 @@ def unknown_worker(name: str) -> HoneyflowError:
     return HoneyflowError(
         f"The ledger knows no worker {name!r}.",
         code="WORKER_UNKNOWN",
-        suggested_action="Look at `honeyflow worker list`.",
+        suggested_action="Look at `honeyflow workers`, which shows all of them.",
         details={"worker": name},
     )
 

@@ -23,7 +23,7 @@ from monitoring.families.family import Labels, family, of_client, single
 from monitoring.families.workers import WorkerNow
 from monitoring.heartbeat import Heartbeat
 from monitoring.log_counter import BEAT, BEAT_ERRORS, EXPORTER
-from monitoring.metrics import METRICS
+from monitoring.metrics import METRICS, OTHER
 from monitoring.tally import Series, Total
 from monitoring.worker_states import state_of
 
@@ -107,7 +107,7 @@ class Exporter(Collector):
         fleet = self._fleet(standing)
         every = [
             *counted.families(counted_now.totals, canaries=self._canaries),
-            *rows.families(found, self._models, self._channels),
+            *rows.families(found, self._known(counted_now.totals), self._channels),
             *workers.families(fleet, self._errors(found)),
             *machines.families(fleet),
             *broker.families(self._broker_facts()),
@@ -116,6 +116,11 @@ class Exporter(Collector):
             family("build_info", {(self._version,): 1.0}),
         ]
         return sorted(every, key=lambda each: _ORDER[each.metric.name])
+
+    def _known(self, totals: Mapping[Series, Total]) -> set[str]:
+        """The models that are configured, or whose jobs are counted by name."""
+        by_name = {labels[0] for metric, labels in totals if metric == "queue_length"}
+        return {*self._models, *by_name} - {OTHER}
 
     def _errors(self, found: Figures) -> dict[str, int]:
         """The lines of level error of the processes that send no heartbeats."""

@@ -9,11 +9,11 @@ that tells of trouble is lost with a process that is killed, and the order stays
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import os
 import threading
-import time
 from collections import deque
 from operator import itemgetter
 from typing import Any, TypeAlias
@@ -75,11 +75,14 @@ class LineWriter:
                 self._thread.start()
 
     def _run(self) -> None:
+        never = threading.Event()
         while True:
             self._some.wait()
-            time.sleep(WITHIN_S)
+            never.wait(WITHIN_S)
             self._some.clear()
-            self.flush()
+            # A handler tells its own errors; of others the next line may be written all the same.
+            with contextlib.suppress(Exception):
+                self.flush()
 
 
 _writer = LineWriter()

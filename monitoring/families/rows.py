@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from ledger import Figures
 from monitoring.families.family import Family, Labels, family, single
 from monitoring.metrics import OTHER
+from monitoring.tally import MAX_MODELS, Names
 
 RECONCILER = "reconciler"
 """The bookmark that the reconciler notes."""
@@ -92,4 +93,10 @@ def _age(figures: Figures, since: float | None) -> float:
 def _ages(
     figures: Figures, since: Mapping[str, float], models: Iterable[str]
 ) -> dict[Labels, float]:
-    return {(model,): _age(figures, since.get(model)) for model in {*models, *since}}
+    """By model; those beyond the first 64 share a series, as where jobs are counted."""
+    names = Names(models, limit=MAX_MODELS)
+    ages: dict[Labels, float] = {(model,): 0.0 for model in names.known}
+    for model, moment in since.items():
+        shown = (names.shown(model),)
+        ages[shown] = max(ages.get(shown, 0.0), _age(figures, moment))
+    return ages

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import kombu.pools
+
 from ledger import Ledger
 from tasks import catalogue, wiring
 from tasks.celery import HoneyflowCelery
@@ -51,6 +53,10 @@ def close(client: Client) -> None:
     pools: tuple[Any, ...] = (app.producer_pool, app.pool)
     for pool in pools:
         pool.force_close_all()
+    # kombu keeps them by address, and another home may have this one's port.
+    for group in (kombu.pools.connections, kombu.pools.producers):
+        for key in [key for key, pool in group.items() if pool in pools]:
+            dict.__delitem__(group, key)
     app.close()
 
 

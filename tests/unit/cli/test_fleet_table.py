@@ -14,6 +14,7 @@ from rich.console import Console
 
 from cli.fleet_table import lines_of, render, totals_of
 from ledger import WorkerRow
+from ledger.standings import Standing
 
 NOW = 1_000_000.0
 CARD = {
@@ -68,11 +69,16 @@ def row(worker: str, state: str = "idle", *, age_s: float = 5.0, **facts: Any) -
     )
 
 
+def standing(*given: WorkerRow, leased: bool = True) -> list[Standing]:
+    """How these workers stand, whose sessions go on."""
+    return [Standing(worker=one, leased=leased) for one in given]
+
+
 def drawn(*given: WorkerRow, width: int = 160) -> str:
     """The table as it is printed."""
     file = io.StringIO()
     console = Console(file=file, width=width, markup=False, highlight=False)
-    console.print(render(lines_of(given, NOW), width=width))
+    console.print(render(lines_of(standing(*given), NOW), width=width))
     return file.getvalue()
 
 
@@ -112,7 +118,7 @@ def test_a_silent_workers_figures_are_not_shown_as_if_they_were_of_now() -> None
     shown = drawn(*gone, row("w", **FACTS))
     assert 1 == shown.count("88 °C")
     assert "2 h ago" in shown
-    totals = totals_of(lines_of([*gone, row("w", **FACTS)], NOW))
+    totals = totals_of(lines_of(standing(*gone, row("w", **FACTS)), NOW))
     assert (4, 17, 20, 1, 2.5) == (
         totals["workers"],
         totals["in_flight"],
@@ -134,10 +140,20 @@ def test_cards_that_are_not_read_are_said_to_be() -> None:
 
 def test_a_card_that_two_workers_share_is_counted_once() -> None:
     """Its power as well."""
-    totals = totals_of(lines_of([row("a", **FACTS), row("b", **FACTS)], NOW))
+    totals = totals_of(lines_of(standing(row("a", **FACTS), row("b", **FACTS)), NOW))
     assert (1, 400.0, 40) == (totals["gpus"], totals["power_watts"], totals["places"])
 
 
 def test_nobody_is_told_how_to_begin() -> None:
     """An empty ledger is no empty table."""
     assert "honeyflow up" in drawn()
+
+
+def test_a_worker_whose_lease_is_over_is_stale_at_once() -> None:
+    """Whatever it said half a minute ago: its figures are not of now, and count no more."""
+    gone = standing(row("w", "busy", age_s=20.0, **FACTS), leased=False)
+    (line,) = lines_of(gone, NOW)
+    assert ("stale", False) == (line.state, line.here)
+    assert (0, 0.0) == (totals_of([line])["in_flight"], totals_of([line])["cost_per_hour"])
+    (left,) = lines_of(standing(row("v", "stopped"), leased=False), NOW)
+    assert left.state == "stopped"

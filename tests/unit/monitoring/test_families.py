@@ -192,6 +192,16 @@ def test_ages_are_those_of_the_ledgers_clock() -> None:
     assert found["review_oldest_open_age_seconds"] == {(): 0.0}
 
 
+def test_models_beyond_the_first_share_the_oldest_age() -> None:
+    """As where their jobs are counted; the names that a series may have stay few."""
+    since = {f"m{number}": 990.0 - number for number in range(100)}
+    found = series(rows.families(replace(FIGURES, oldest_queued=since), ["spine"]))
+    ages = found["oldest_queued_job_age_seconds"]
+    assert len(ages) == 65
+    assert ages["other",] == 109.0
+    assert ages["spine",] == 0.0
+
+
 def test_what_was_never_done_has_no_moment() -> None:
     """A beat that never ran is absent, which is not 1970; an empty log's oldest receipt is 0."""
     found = series(rows.families(FIGURES, []))
