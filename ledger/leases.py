@@ -33,6 +33,11 @@ _RELEASE = sa.delete(leases).where(
 )
 
 _HOLDER = sa.select(leases.c.holder).where(leases.c.name == sa.bindparam("the_name"))
+_HELD = sa.select(leases.c.name).where(
+    leases.c.name == sa.bindparam("the_name"),
+    leases.c.lease_until > _LEASE_NOW,
+    leases.c.boot_id == sa.bindparam("the_boot"),
+)
 
 
 def take(tx: Transaction, name: str, holder: str, ttl_s: float) -> bool:
@@ -56,3 +61,9 @@ def holder(tx: Transaction, name: str) -> str | None:
     """Who holds a lease, or held it last."""
     found: str | None = tx.execute(_HOLDER, {"the_name": name}).scalar_one_or_none()
     return found
+
+
+def is_held(tx: Transaction, name: str) -> bool:
+    """Whether somebody holds a lease now."""
+    asked = {"the_name": name, "lease_now": tx.lease_now, "the_boot": tx.boot_id or ""}
+    return tx.execute(_HELD, asked).first() is not None

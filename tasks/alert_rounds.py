@@ -1,8 +1,9 @@
 """Rounds of telling people: what is new is written down, and what waits is delivered.
 
-The maintenance worker makes one whenever beat asks. Where Prometheus judges, `honeyflow metrics`
-makes them as well, so that people also hear of a dead beat or a dead maintenance worker: leases and
-turns in the ledger let nobody tell anything twice.
+The maintenance worker makes one whenever beat asks, and looks before it whether an exporter is
+there (`monitoring.alerts.exporter_watch`). Where Prometheus judges, `honeyflow metrics` makes them
+as well, so that people also hear of a dead beat or a dead maintenance worker: leases and turns in
+the ledger let nobody tell anything twice.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Mapping
 
 from ledger import Ledger
+from monitoring.alerts.exporter_watch import ExporterWatch
 from monitoring.alerts.incoming import Incoming
 from monitoring.alerts.lookout import Lookout
 from monitoring.alerts.notifier import Notifier, Source
@@ -39,6 +40,11 @@ def incoming(ledger: Ledger, told: AlertSettings) -> Incoming:
     """What stands behind `POST /alerts`; it takes nothing unless Alertmanager is to judge."""
     wanted = told.source is Source.PROMETHEUS
     return Incoming(notifier(ledger, told).hear if wanted else None, token=told.token)
+
+
+def exporter_watch(ledger: Ledger, told: AlertSettings, around: Settings) -> ExporterWatch:
+    """Who notices that nobody takes Alertmanager's posts, after as long as for a worker."""
+    return ExporterWatch(ledger, notifier(ledger, told), away_s=around.timing.stale_s)
 
 
 def lookout(ledger: Ledger, told: AlertSettings, around: Settings) -> Lookout:

@@ -18,6 +18,7 @@ from tasks.errors import HoneyflowError
 from tasks.maintenance import BOOKMARK
 
 if TYPE_CHECKING:
+    from monitoring.alerts.exporter_watch import ExporterWatch
     from monitoring.alerts.lookout import Lookout
 
 logger = logging.getLogger(__name__)
@@ -61,9 +62,13 @@ def check_alerts() -> int:
 
 
 def _deliver() -> int:
+    from monitoring.alerts.notifier import Source
     from tasks import alert_rounds, alert_wiring
 
-    return alert_rounds.round_of(wiring.client().ledger, alert_wiring.settings())
+    told = alert_wiring.settings()
+    if told.source is Source.PROMETHEUS:
+        _exporter_watch().look()
+    return alert_rounds.round_of(wiring.client().ledger, told)
 
 
 def _check() -> int:
@@ -75,6 +80,15 @@ def _check() -> int:
     if alert_wiring.settings().source is not Source.BUILTIN:
         return 0
     return _lookout().look()
+
+
+@functools.cache
+def _exporter_watch() -> ExporterWatch:
+    from tasks import alert_wiring
+
+    return alert_wiring.exporter_watch(
+        wiring.client().ledger, alert_wiring.settings(), wiring.settings()
+    )
 
 
 @functools.cache

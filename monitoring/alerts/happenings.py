@@ -27,15 +27,16 @@ class Telling:
 
 
 _TOLD_BY_OTHERS = frozenset({"heartbeat", "engine", "progress"})
-"""Failures that come with an event of their own, which says more: stale, lost, stalled."""
+"""Failures that others tell: the rule about silent workers, and the events `engine_lost` and
+`engine_stalled`, which say more."""
 
+# That a worker has fallen silent (`worker_stale`) is told by the rule WorkerStale, whoever judges;
+# its event is for the record.
 TELLINGS: Mapping[str, Telling] = {
     "worker_started": Telling(
         name="WorkerStarted", summary="{subject} has started", details=("model", "device")
     ),
     "worker_stopped": Telling(name="WorkerStopped", summary="{subject} has stopped"),
-    # Somebody is alerted to a stale worker by a rule; the event is for the record.
-    "worker_stale": Telling(name="WorkerSilent", summary="{subject} sends no heartbeat"),
     "worker_returned": Telling(name="WorkerReturned", summary="{subject} sends heartbeats again"),
     "worker_failed": Telling(
         name="WorkerFailed",

@@ -37,8 +37,12 @@ class Inhibition:
 OUR_JOB = "honeyflow"
 """What Prometheus calls the targets that all of our series come from."""
 
+WITHOUT_REDIS = ("ReconcilerStale", "BeatStale", "CanaryStale")
+"""What cannot go on while Redis is away. RedisDown fires before them and ends after them."""
+
 INHIBITIONS = (
     Inhibition(source="NoWorkerForModel", target="QueueBacklog", equal=("model",)),
+    *(Inhibition(source="RedisDown", target=name) for name in WITHOUT_REDIS),
     Inhibition(source="TargetDown", where={"job": OUR_JOB}),
 )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from monitoring.alerts.alert import Severity
-from monitoring.alerts.budget_rules import ENDED_BADLY, HOUR, MINUTE
+from monitoring.alerts.budget_rules import DAY, ENDED_BADLY, HOUR, MINUTE
 from monitoring.alerts.expressions import Age, Aggregate, Arithmetic, Combine, Compare, Expression
 from monitoring.alerts.rule import Board, Rule
 from monitoring.alerts.series import Limit, Rise, series
@@ -168,6 +168,8 @@ RULES = (
             op=">",
             limit=60,
         ),
+        # It waits for Redis: where that is the cause, RedisDown has to be told first.
+        for_s=40,
         severity=Severity.PAGE,
         unit=Unit.DURATION,
         summary="Nobody has reconciled for {value}",
@@ -176,5 +178,21 @@ RULES = (
             "retries that are due."
         ),
         board=Board.QUEUE,
+    ),
+    Rule(
+        name="ReviewOverdue",
+        expression=Compare(
+            of=Aggregate(how="max", by=(), of=series("review_oldest_open_age_seconds")),
+            op=">",
+            limit=DAY,
+        ),
+        severity=Severity.PAGE,
+        unit=Unit.DURATION,
+        summary="An answer in doubt has waited {value} for a person",
+        description=(
+            "The oldest answer that a person should look at has waited {value} and nobody has "
+            "decided about it; it should take a day at most."
+        ),
+        board=Board.RECEIPTS,
     ),
 )

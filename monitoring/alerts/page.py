@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from monitoring.alerts.alert import Severity
+from monitoring.alerts.exporter_watch import NAME
+from monitoring.alerts.inhibitions import INHIBITIONS, Inhibition
 from monitoring.alerts.rule import Rule
 from monitoring.alerts.rules import (
     BUDGET_EVALUATION_S,
@@ -23,12 +27,35 @@ _MEANINGS = {
     Severity.NONE: "for machines alone",
 }
 
+ABSENT: Mapping[str, str] = {
+    "`ReviewOverdue` by tier, each with a time of its own": (
+        "answers in doubt have no tiers yet (they come with the review console); one limit, that "
+        "of routine work (24 h), holds for all of them"
+    ),
+    "rules about requests to the gateway": "they come with the gateway",
+    "rules about how long jobs take (95 % within 80 s)": (
+        "the boards show it; what makes jobs late has rules of its own (QueueBacklog, "
+        "NoWorkerForModel, EngineStuck, JobTimeout)"
+    ),
+    "`redis_aof_enabled`, `redis_memory_used_bytes` and others of a Redis exporter": (
+        "ours shows the same as `swarmos_broker_…`, so RedisNoAof and RedisMemoryHigh need no "
+        "second exporter"
+    ),
+    "DeadLetters while any dead job is kept": (
+        "dead jobs stay in the ledger for ever; the rule fires when one has died within the hour"
+    ),
+    "TargetDown for each target": "of several exporters all but one stand by and answer 503",
+}
+"""What a plan of rules had that is not there, or not so, and why."""
+
 
 def page() -> str:
     """Return the page's text."""
     severities = "\n".join(f"| `{name}` | {meaning} |" for name, meaning in _MEANINGS.items())
     often, seldom = duration(EVALUATION_S), duration(BUDGET_EVALUATION_S)
     unseen = "\n".join(f"| {_link(rule)} | {rule.unseen} |" for rule in RULES if rule.unseen)
+    quiet = "\n".join(map(_quieting, INHIBITIONS))
+    absent = "\n".join(f"| {what} | {why} |" for what, why in ABSENT.items())
     groups = "\n\n".join(
         f"**{group.name}**\n\n| alert | severity | for | ends after | fires while |\n"
         "| --- | --- | --- | --- | --- |\n" + "\n".join(map(_row, group.rules))
@@ -65,8 +92,25 @@ What `builtin` cannot see:
 | --- | --- |
 {unseen}
 
-It also cannot tell that it has stopped itself: beat and the maintenance worker drive it. Have
-somebody outside look at `honeyflow metrics`, or run Prometheus and receive `Watchdog` elsewhere.
+`builtin` also cannot tell that it has stopped itself: beat and the maintenance worker drive it.
+Have somebody outside look at `honeyflow metrics`, or run Prometheus and receive `Watchdog`
+elsewhere.
+
+## What is told without a rule
+
+With `prometheus` everything reaches people through `honeyflow metrics`, to which Alertmanager
+posts. The maintenance worker watches that one: [{NAME}]({_runbook(NAME)}) (page)
+fires when no exporter has counted for `timing.stale_s` (60 s), also where none was ever started,
+and ends when one does. With `builtin` no exporter is needed, and nothing is said of it. How many
+alerts of a group Alertmanager left out is `AlertsLeftOut`.
+
+## What keeps what quiet
+
+What still fires when the reason is gone is told then.
+
+| while this fires | this is not told |
+| --- | --- |
+{quiet}
 
 ## The rules
 
@@ -75,13 +119,29 @@ clears. Rules over counters clear when their window has passed.
 
 {groups}
 
+## Not there, and why
+
+| what was planned | why |
+| --- | --- |
+{absent}
+
 Rules of your own go into a file of their own beside this one; write this one with your own links
 with `python -m monitoring.alerts --output rules.yml --dashboards URL --runbooks URL`.
 """
 
 
+def _runbook(name: str) -> str:
+    return f"runbooks.md#{name.lower()}"
+
+
 def _link(rule: Rule) -> str:
-    return f"[{rule.name}](runbooks.md#{rule.anchor})"
+    return f"[{rule.name}]({_runbook(rule.name)})"
+
+
+def _quieting(rule: Inhibition) -> str:
+    where = "".join(f" of the {name} `{value}`" for name, value in rule.where.items())
+    same = "".join(f" of the same {name}" for name in rule.equal)
+    return f"| {rule.source}{where} | {rule.target or 'any other'}{same} |"
 
 
 def _row(rule: Rule) -> str:

@@ -42,6 +42,8 @@ RULES = (
             of=Aggregate(how="min", by=(), of=series("broker_up")), op="==", limit=0
         ),
         for_s=MINUTE,
+        # Until what waited for Redis has gone on, for that is kept quiet meanwhile.
+        keep_firing_s=MINUTE,
         severity=Severity.PAGE,
         summary="Redis does not answer",
         description=(

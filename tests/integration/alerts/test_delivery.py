@@ -73,7 +73,9 @@ def test_events_are_told_once(ledger: Ledger, clock: ManualClock, paper: Paper) 
         events.add(tx, kind="model_loaded", subject="w1", details={"seconds": 3})
         events.add(tx, kind="job_dead", subject="j1", details={"reasons": ["a secret prompt"]})
         events.add(tx, kind="worker_failed", subject="w1", details={"check": "heartbeat"})
-    assert 5 == report(ledger, [paper])
+        # WorkerStale, a rule, tells that.
+        events.add(tx, kind="worker_stale", subject="w1", details={"seconds": 61})
+    assert 6 == report(ledger, [paper])
     assert 0 == report(ledger, [paper])
     deliver(ledger, clock, paper)
     assert [

@@ -111,12 +111,15 @@ def running(
 
 
 @contextmanager
-def cluster_with_beat(home: Cluster, env: Mapping[str, str]) -> Iterator[None]:
-    """A worker of jobs, a maintenance worker and beat."""
+def cluster_with_beat(
+    home: Cluster, env: Mapping[str, str], *, jobs: bool = True
+) -> Iterator[None]:
+    """A maintenance worker and beat, and a worker of jobs unless there are to be none."""
     schedule = str(home.home / "beat")
     words = [str(BIN / "celery"), "-A", "tasks", "beat", "-s", schedule, "--pidfile", ""]
     maintenance = home.start_worker(options=["--maintenance"], name="m", env=env, ready=False)
-    home.start_worker(name="w0", env=env)
+    if jobs:
+        home.start_worker(name="w0", env=env)
     maintenance.wait_ready()
     with running(home, "beat", words, env):
         yield
@@ -170,6 +173,18 @@ def test_they_hear_the_same_through_prometheus_and_alertmanager(
         with alertmanager(home, place) as address, scraping(tmp_path, found[1], address):
             kill_and_start_again(home, [discord, telegram], archive, env)
     require_no_secret(home)
+
+
+def test_people_hear_that_nobody_takes_what_alertmanager_posts(
+    home: Cluster, discord: FakeDiscord, telegram: FakeTelegram
+) -> None:
+    """The maintenance worker tells it by itself, and that it is over."""
+    env = {"HONEYFLOW_ALERTS_SOURCE": "prometheus"}
+    metrics = [str(BIN / "honeyflow"), "metrics", "--port", "0"]
+    with cluster_with_beat(home, env, jobs=False):
+        await_news([discord, telegram], "Firing: ExporterAway", "No honeyflow metrics has run")
+        with running(home, "metrics", metrics, env):
+            await_news([discord, telegram], "Resolved: ExporterAway", "after ")
 
 
 def test_people_hear_of_a_dead_beat(

@@ -179,16 +179,42 @@ JOBS = (
         name="no reconciler looks, and then one does",
         rule="ReconcilerStale",
         series={
-            "swarmos_reconciler_last_run_timestamp_seconds": [*ages(0, 9), *ages(200, 20)[9:]],
+            "swarmos_reconciler_last_run_timestamp_seconds": [*ages(0, 13), *ages(200, 20)[13:]],
         },
-        fires={"": ((70, 90),)},
+        fires={"": ((110, 130),)},
+    ),
+    Scenario(
+        name="a reconciler that is back just before anybody is told",
+        rule="ReconcilerStale",
+        series={
+            "swarmos_reconciler_last_run_timestamp_seconds": [*ages(0, 11), *ages(200, 20)[11:]],
+        },
     ),
     Scenario(
         name="no reconciler looks any more",
         rule="ReconcilerStale",
         series={
-            "swarmos_reconciler_last_run_timestamp_seconds": [*ages(9.7, 12), *[None] * 3],
+            "swarmos_reconciler_last_run_timestamp_seconds": [*ages(9.7, 15), *[None] * 3],
         },
-        fires={"": ((70, 120),)},
+        fires={"": ((110, 150),)},
+    ),
+    Scenario(
+        name="an answer waits for a person for a day, for longer, and not at all",
+        rule="ReviewOverdue",
+        series={
+            "swarmos_review_oldest_open_age_seconds": [0, *[86_400] * 3, *[86_410] * 3, 0, 0],
+        },
+        fires={"": ((40, 70),)},
+    ),
+    Scenario(
+        name="an answer waits, and then nobody says anything",
+        rule="ReviewOverdue",
+        series={"swarmos_review_oldest_open_age_seconds": [86_400, 86_410, 86_420, *[None] * 3]},
+        fires={"": ((10, 30),)},
+    ),
+    Scenario(
+        name="no answer waits for a person",
+        rule="ReviewOverdue",
+        series={"swarmos_review_oldest_open_age_seconds": [0] * 9},
     ),
 )

@@ -25,14 +25,14 @@ SERVICES = (
     Scenario(
         name="Redis goes and comes back",
         rule="RedisDown",
-        series={"swarmos_broker_up": [1, 1, *[0] * 5, 1, *[0] * 10, 1, 1]},
-        fires={"": ((140, 180),)},
+        series={"swarmos_broker_up": [1, 1, *[0] * 5, 1, *[0] * 10, *[1] * 9]},
+        fires={"": ((140, 240),)},
     ),
     Scenario(
         name="nobody says whether Redis is there",
         rule="RedisDown",
-        series={"swarmos_broker_up": [*[0] * 9, *[None] * 5]},
-        fires={"": ((60, 90),)},
+        series={"swarmos_broker_up": [*[0] * 9, *[None] * 10]},
+        fires={"": ((60, 150),)},
     ),
     Scenario(
         name="Redis loses its append-only file and gets it back",

@@ -180,6 +180,19 @@ def test_nothing_is_told_of_a_cluster_that_cannot_be_seen() -> None:
     assert 2 == len(other.hear(elsewhere, alert("DiskLow")))
 
 
+def test_what_cannot_go_on_without_redis_is_not_told_beside_it() -> None:
+    """One cause, one message; what still holds when Redis is back has another cause."""
+    people = People(Source.PROMETHEUS)
+    canary = alert("CanaryStale", labels={"model": "a"})
+    follows = [alert("ReconcilerStale"), alert("BeatStale"), canary]
+    assert [(Kind.FIRING, "RedisDown")] == people.hear(alert("RedisDown"), *follows)
+    people.hear(alert("BeatStale", firing=False), replace(canary, firing=False, ended=NOW))
+    assert {(Kind.RESOLVED, "RedisDown"), (Kind.FIRING, "ReconcilerStale")} == {
+        *people.hear(alert("RedisDown", firing=False))
+    }
+    assert 2 == len(people.hear(alert("GpuHot"), alert("RedisDown", since=NOW)))
+
+
 STEPS = st.lists(
     st.tuples(
         st.lists(st.sampled_from("ABC"), unique=True),

@@ -11,6 +11,7 @@ import pytest
 import typer
 
 from cli.main import app
+from monitoring.alerts.exporter_watch import NAME, RUNBOOK
 from monitoring.alerts.happenings import TELLINGS
 from monitoring.alerts.rule import BOARD_VARIABLES, Rule
 from monitoring.alerts.rules import GROUP_INTERVAL_S, GROUP_WAIT_S, RULES
@@ -24,13 +25,15 @@ SECTIONS = {
 ANCHORS = {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in SECTIONS}
 
 
+OWN = {NAME: RUNBOOK}
+"""What is told without a rule, and lasts."""
 EVENTS = {telling.name: telling.runbook for telling in TELLINGS.values() if telling.runbook}
 
 
 def test_each_alert_has_a_section_and_each_section_an_alert() -> None:
-    assert list(SECTIONS)[1:] == [*(rule.name for rule in RULES), *EVENTS]
+    assert list(SECTIONS)[1:] == [*(rule.name for rule in RULES), *OWN, *EVENTS]
     assert {rule.anchor for rule in RULES} <= ANCHORS
-    for name, runbook in EVENTS.items():
+    for name, runbook in (OWN | EVENTS).items():
         assert runbook == f"docs/runbooks.md#{name.lower()}"
 
 
