@@ -30,12 +30,12 @@ from monitoring.exporter import Counted, Exporter
 from monitoring.follower import Follower
 from monitoring.following import Following
 from monitoring.log_counter import EXPORTER, ErrorCounter
+from monitoring.metrics import PORT
 from tasks import alert_wiring, ledger_id, wiring
 from tasks.alert_rounds import AlertRounds
 from tasks.errors import HoneyflowError
 from tasks.settings import Settings
 
-PORT = 9464
 ENDING = (signal.SIGTERM, signal.SIGINT)
 MAX_BODY_BYTES = 4 * 1024 * 1024
 """What Alertmanager may post at once."""

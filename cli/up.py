@@ -17,12 +17,10 @@ from cli.readiness import Readiness
 from cli.supervisor import Supervisor
 from ledger import Ledger, LedgerError, addresses
 from monitoring import logs
+from monitoring.metrics import PORT
 from tasks import ledger_id, redis_server
 from tasks import settings as settings_module
 from tasks.errors import SettingsInvalid
-
-PORT = 9464
-"""Where `honeyflow metrics` listens unless it is told otherwise."""
 
 
 def up(

@@ -82,6 +82,9 @@ WORKER_STATES = (
     "failed",
 )
 ORIGINS = ("client", "message", "api", "batch")
+PORT = 9464
+"""Where `honeyflow metrics` listens unless it is told otherwise."""
+
 CANARY = "canary"
 """The origin of jobs that only try whether all works; they are counted apart."""
 

@@ -151,6 +151,19 @@ def running_redis(directory: Path) -> Iterator[None]:
         redis_server.stop_detached(directory)
 
 
+def start_up(home: Path, *options: str, env: Mapping[str, str]) -> subprocess.Popen[str]:
+    """`honeyflow up` in a home, in a group of its own; what it prints is kept."""
+    return subprocess.Popen(
+        [str(BIN / "honeyflow"), "up", *options],
+        env={**os.environ, **env},
+        cwd=home,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
 def is_served(home: Path) -> bool:
     """Whether a worker of a home has found both its ledger and its Redis."""
     from tasks import ledger_id, settings

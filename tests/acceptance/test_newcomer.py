@@ -16,7 +16,16 @@ import psutil
 import pytest
 
 from tests import nvml
-from tests.stack import BIN, Worker, is_served, running_redis, wait_for, write_config, write_script
+from tests.stack import (
+    BIN,
+    Worker,
+    is_served,
+    running_redis,
+    start_up,
+    wait_for,
+    write_config,
+    write_script,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
@@ -90,15 +99,7 @@ def test_up_starts_what_is_assigned_and_ctrl_c_stops_it(home: Path) -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     config = str(home / "honeyflow.toml")
-    up = subprocess.Popen(
-        [str(BIN / "honeyflow"), "up", "--config", config, "--metrics-port", str(port)],
-        env={**os.environ, **gpus},
-        cwd=home,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    up = start_up(home, "--config", config, "--metrics-port", str(port), env=gpus)
     try:
         wait_for(lambda: is_served(home), timeout=60)
         asked = {
@@ -139,15 +140,8 @@ def test_a_port_that_is_taken_stops_nothing_but_the_metrics(home: Path) -> None:
     write_config(home, cpu_model_assignments='["fake-a"]')
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        up = subprocess.Popen(
-            [str(BIN / "honeyflow"), "up", "--metrics-port", str(port)],
-            env={**os.environ, "HONEYFLOW_CONFIG": str(home / "honeyflow.toml")},
-            cwd=home,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+        env = {"HONEYFLOW_CONFIG": str(home / "honeyflow.toml")}
+        up = start_up(home, "--metrics-port", str(port), env=env)
         try:
             wait_for(lambda: is_served(home), timeout=60)
         finally:

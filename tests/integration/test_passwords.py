@@ -15,7 +15,7 @@ import redis
 from tasks import redis_server
 from tests.commands import run_all
 from tests.postgres import PostgresServer, postgres_server
-from tests.stack import BIN, Worker, is_served, wait_for, write_config, write_script
+from tests.stack import BIN, Worker, is_served, start_up, wait_for, write_config, write_script
 
 __all__ = ["postgres_server"]
 BROKER_SECRET, LEDGER_SECRET = "hunter2-broker", "hunter2-ledger"
@@ -97,15 +97,7 @@ def test_nothing_that_people_read_holds_a_password(home: Path) -> None:
 
 def test_up_tells_both_places_without_a_password(home: Path) -> None:
     """The two lines that say where things are, and the logs of its children after them."""
-    up = subprocess.Popen(
-        [str(BIN / "honeyflow"), "up"],
-        env={**os.environ, "HONEYFLOW_CONFIG": str(home / "honeyflow.toml")},
-        cwd=home,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    up = start_up(home, env={"HONEYFLOW_CONFIG": str(home / "honeyflow.toml")})
     try:
         wait_for(lambda: is_served(home), timeout=60)
         answered = run(home, "honeyflow", "infer", "fake-a", "who?", "--timeout", "30")
